@@ -1,0 +1,1 @@
+"""dit-video: train a video autoencoder, a recaptioner and a diffusion transformer, and sample from them."""

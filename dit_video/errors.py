@@ -1,0 +1,25 @@
+"""One root for everything a user can get wrong; each message says what, what was expected, and which key mends it."""
+
+
+class UserError(ValueError):
+    """A mistake that one line explains. The commands print it and exit with code 2."""
+
+
+class ConfigError(UserError):
+    """A setting that does not exist, has the wrong type, or contradicts another."""
+
+
+class ShapeError(UserError):
+    """A size that the model, the bucket table or the compression cannot represent."""
+
+
+class DataError(UserError):
+    """A dataset, shard or file that is missing, empty or damaged."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+
+class RequestError(UserError):
+    """A sampling request that cannot be served."""
