@@ -1,0 +1,76 @@
+"""AdamW (Loshchilov and Hutter 2019) whose groups follow the parameters' own tags.
+
+- Built from named parameters: `AdamW(task.trained().items(), lr=1e-3)`; the names go into the checkpoint.
+- State is made at once, not at the first step: a checkpoint is read into it in place, strictly.
+- The optimizer carries its schedule, a factor by samples seen; `callbacks.schedule` applies it.
+- `clip` bounds the total norm of the gradients of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dit_video.optim.clip import clip as clip_
+from dit_video.optim.schedule import Schedule
+
+Named = Iterable[tuple[str, nn.Parameter]]
+
+
+def decays(parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: matrices and kernels, unless tagged `no_decay`."""
+    return parameter.ndim > 1 and not getattr(parameter, "no_decay", False)
+
+
+def start_state(parameter: nn.Parameter) -> dict[str, Any]:
+    """Adam's state of one parameter before the first step."""
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+    }
+
+
+class AdamW(torch.optim.AdamW):
+    """AdamW in two groups: with weight decay and, for vectors and parameters tagged `no_decay`, without."""
+
+    def __init__(
+        self,
+        named: Named,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        clip: float | None = 1.0,
+        schedule: Schedule | None = None,
+    ) -> None:
+        pairs = [pair for pair in named if pair[1].requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [pair for pair in pairs if decays(pair[1])], "weight_decay": weight_decay},
+            {"params": [pair for pair in pairs if not decays(pair[1])], "weight_decay": 0.0},
+        ]
+        super().__init__([group for group in groups if group["params"]], lr=lr, betas=tuple(betas), eps=eps, fused=True)
+        self.clip, self.schedule = clip, schedule
+        for group in self.param_groups:
+            group["base_lr"] = lr
+            for parameter in group["params"]:
+                self.state[parameter] = start_state(parameter)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update; `closure`, if given, computes the gradients."""
+        loss = _run(closure)
+        if self.clip is not None:
+            clip_((p for group in self.param_groups for p in group["params"]), limit=self.clip)
+        super().step()
+        return loss
+
+
+def _run(closure: Callable[[], Any] | None) -> Any:
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
