@@ -151,7 +151,7 @@ def quiet() -> None:
     log.setup()
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*`srun` command is available.*", ".*IterableDataset.*__len__.*"):
+    for text in (".*does not have many workers.*", ".*treespec.*", ".*`srun` command is available.*", ".*IterableDataset.*__len__.*"):
         warnings.filterwarnings("ignore", message=text)
 
 
