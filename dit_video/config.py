@@ -271,7 +271,8 @@ def one_line(*, debug: bool = False) -> Iterator[None]:
         mistake = _mistake(error)
         if debug or mistake is None:
             raise
-        sys.stderr.write(f"error: {' '.join(str(mistake).split())}\n")
+        where = f"{override}: " if (override := getattr(mistake, "override", None)) else ""
+        sys.stderr.write(f"error: {where}{' '.join(str(mistake).split())}\n")
         raise SystemExit(USER_ERROR) from None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +13,7 @@ from dit_video.seeds import generator
 
 
 class Clips(IterableDataset):
-    """Micro-batches of one clip each from a step on; a signal or a NaN where a test asks for one."""
+    """Micro-batches of one clip each from a step on; a NaN where a test asks for one."""
 
     def __init__(self, module: FakeData, step: int, samples: int, rank: int, ranks: int) -> None:
         self.module, self.step, self.samples, self.rank, self.ranks = module, step, samples, rank, ranks
@@ -28,8 +26,6 @@ class Clips(IterableDataset):
                 video = torch.randn(1, 3, 1, 4, 4, generator=generator(0, "clip", step, number))
                 if step == module.nan_at:
                     video = video * float("nan")
-                if step == module.signal_at and micro == 0 and self.rank == self.ranks - 1:
-                    os.kill(os.getpid(), getattr(signal, module.signal))
                 yield ClipBatch(
                     video=video,
                     weight=torch.ones(1),
@@ -50,12 +46,9 @@ class Clips(IterableDataset):
 class FakeData(LightningDataModule):
     """Keeps the contract: `micros`, `fingerprint`, `begin`, and a loader that ends when the samples are seen."""
 
-    def __init__(
-        self, *, micros: int = 2, signal_at: int = -1, signal: str = "SIGKILL", nan_at: int = -1, fingerprint: str = "f"
-    ) -> None:
+    def __init__(self, *, micros: int = 2, nan_at: int = -1, fingerprint: str = "f") -> None:
         super().__init__()
-        self.micros, self.fingerprint = micros, fingerprint
-        self.signal_at, self.signal, self.nan_at = signal_at, signal, nan_at
+        self.micros, self.nan_at, self.fingerprint = micros, nan_at, fingerprint
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:
         """Where the loader starts and what its share is."""

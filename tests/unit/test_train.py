@@ -1,0 +1,148 @@
+"""A run killed at any step and started again is the run that was not: by `train.py` itself, with a fake task and data."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dit_video import checkpoint
+
+ENTRY = Path(__file__).resolve().parents[1] / "fakes" / "train.py"
+FAKES = [
+    "tasks._target_=fake.task.FakeTask",
+    "tasks.optim=${optim}",
+    "datamodules._target_=fake.datamodule.FakeData",
+    "optim.schedule.warmup=4",
+    "run.name=a",
+    "run.samples=40",
+    "run.every_samples=8",
+]
+
+
+def start(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """One command in `folder`."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(ENTRY), *FAKES, *overrides]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=120, check=False)
+
+
+def curve(folder: Path) -> list[tuple[str, str, str]]:
+    """Step, loss and rate of every row, as written: the same bits are the same text."""
+    with (folder / "outputs/runs/a/metrics.csv").open(encoding="utf-8") as file:
+        return [(row["step"], row["loss"], row["lr"]) for row in csv.DictReader(file)]
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether the newest checkpoints hold the same tensors, raw and averaged."""
+    paths = [checkpoint.latest(folder / "outputs/runs/a/checkpoints") for folder in (one, other)]
+    for ema in (False, True):
+        first, second = (checkpoint.weights(path, ema=ema) for path in paths if path is not None)
+        if set(first) != set(second) or any(not torch.equal(first[name], second[name]) for name in first):
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The uninterrupted run."""
+    folder = tmp_path_factory.mktemp("oracle")
+    done = start(folder, "optim=muon")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.timeout(120)
+def test_resume_with_other_settings_names_the_key(oracle: Path) -> None:
+    for override, key in (("optim.lr=0.5", "optim.lr"),):
+        refused = start(oracle, "optim=muon", override)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"error: {key} is ")
+
+
+@pytest.mark.timeout(300)
+def test_resume_is_bit_identical(oracle: Path, tmp_path: Path) -> None:
+    killed = start(tmp_path, "optim=muon", "callbacks.kill={_target_: fake.kill.Kill, step: 13, signal: SIGKILL}")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = start(tmp_path, "optim=muon")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming at step 12" in resumed.stdout
+    assert curve(tmp_path) == curve(oracle)
+    assert same_weights(tmp_path, oracle)
+
+
+@pytest.mark.timeout(300)
+def test_sigterm_saves_and_exits_with_the_code_that_requeues(oracle: Path, tmp_path: Path) -> None:
+    stopped = start(tmp_path, "optim=muon", "callbacks.kill={_target_: fake.kill.Kill, step: 13, signal: SIGTERM}")
+    assert stopped.returncode == 75, stopped.stderr
+    resumed = start(tmp_path, "optim=muon")
+    assert "resuming at step 14" in resumed.stdout, resumed.stderr
+    assert curve(tmp_path) == curve(oracle)
+    assert same_weights(tmp_path, oracle)
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_stop_together_and_resume(tmp_path: Path) -> None:
+    kill = "callbacks.kill={_target_: fake.kill.Kill, step: 5, signal: SIGTERM, rank: 1}"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    assert (done := start(whole, "trainer=cpu2")).returncode == 0, done.stderr
+    assert (stopped := start(parts, "trainer=cpu2", kill)).returncode == 75, stopped.stderr
+    resumed = start(parts, "trainer=cpu2")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming at step 6" in resumed.stdout
+    assert curve(parts) == curve(whole)
+    assert same_weights(parts, whole)
+
+
+@pytest.mark.timeout(120)
+def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
+    done = start(tmp_path, "datamodules.nan_at=9")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: step 10: the loss is nan")
+    assert "9-0 9-1" in done.stderr
+    newest = checkpoint.latest(tmp_path / "outputs/runs/a/checkpoints")
+    assert newest is not None
+    assert checkpoint.progress(newest).step == 8
+    assert all(torch.isfinite(value).all() for value in checkpoint.weights(newest).values())
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("optim.lrr=1", "did you mean lr?"),
+        ("trainer=gpuu", "did you mean gpu?"),
+        ("rnu.samples=3", "did you mean run?"),
+        ("run.samples=many", "run.samples must be int"),
+        ("run.samples=???", "run.samples is not set"),
+        ("trainer._target_=os.system", "only names under"),
+        ("trainer._target_=lightning.pytorch.trainer.connectors.signal_connector.call", "leads to subprocess"),
+        ("optim.lr=[", "optim.lr=["),
+        ("callbacks.emma.ramp=1", "did you mean ema?"),
+        ("models/dit=nothing", "models/dit"),
+        ("optim.schedule.warmup=50", "optim.schedule.warmup"),
+        ("parallel.shard=2", "parallel.shard=1"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, override: str, hint: str) -> None:
+    done = start(tmp_path, override)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
+    assert hint in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+def test_a_dry_run_prints_the_settings(tmp_path: Path) -> None:
+    done = start(tmp_path, "--cfg", "job", "--resolve")
+    assert done.returncode == 0
+    assert "total: 40" in done.stdout
+    assert list(tmp_path.iterdir()) == []
