@@ -1,0 +1,46 @@
+"""Which caption a sample gets, and whether it is dropped: keyed by (seed, stream, ordinal), as everything about a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from datamodules.index import Index, load_captions
+from datamodules.order import uniform, weighted
+from dit_video.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """Captions by name in the rows of an index, the weight of each name, and the probability of none at all."""
+
+    texts: dict[str, list[str | None]]
+    weights: dict[str, float]
+    dropout: float
+    seed: int
+
+    def has(self, row: int) -> bool:
+        """Whether the sample has any of the captions."""
+        return any(self.texts[name][row] is not None for name in self.weights)
+
+    def choose(self, row: int, *, stream: int, ordinal: int) -> str:
+        """The caption of a sample at its place, "" where dropped. Names it lacks are left out of the draw."""
+        if self.dropout > 0 and float(uniform(self.seed, "dropout", stream, ordinal)) < self.dropout:
+            return ""
+        return self.pick(row, level=float(uniform(self.seed, "caption", stream, ordinal)))
+
+    def pick(self, row: int, *, level: float) -> str:
+        """The caption that a uniform `level` falls on."""
+        names = [name for name in self.weights if self.texts[name][row] is not None]
+        if not names:
+            return ""
+        return self.texts[names[weighted([self.weights[name] for name in names], level)]][row] or ""
+
+
+def captions(index: Index, *, weights: Mapping[str, float], dropout: float, seed: int) -> Captions:
+    """Load the captions that have a weight; ConfigError for weights or a dropout that make no sense."""
+    used = {name: float(weight) for name, weight in weights.items() if weight}
+    if not used or min(used.values()) < 0 or not 0 <= dropout <= 1:
+        raise ConfigError("datamodules.captions needs weights above 0 by name, and datamodules.dropout must be in 0..1")
+    texts = {name: load_captions(index, name) for name in used}
+    return Captions(texts=texts, weights=used, dropout=dropout, seed=seed)
