@@ -64,7 +64,9 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     config.check(raw, allowed=allowed)
     for group in ("tasks", "datamodules"):
         if OmegaConf.select(cfg, group) is None:
-            raise ConfigError(f"nothing is chosen to train; add experiment=NAME, or {group}=NAME ({options(conf, group)})")
+            raise ConfigError(
+                f"nothing is chosen to train; add experiment=NAME, or {group}=NAME ({options(conf, group)})"
+            )
     for key in config.missing(raw):
         raise ConfigError(f"{key} is not set; add {key}=VALUE")
     resolved = OmegaConf.to_container(cfg, resolve=True)
@@ -120,7 +122,9 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
 
 
 def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -> Progress:
-    """Where the checkpoint stands; ConfigError if it was made with other settings, DataError if with another dataset."""
+    """Where the checkpoint stands; ConfigError if it was made with other settings, DataError if with another
+    dataset.
+    """
     from dit_video import checkpoint
 
     if found is None:
@@ -130,7 +134,9 @@ def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -
     key = config.changed(saved, settings, raw, allowed=MAY_DIFFER)
     if key:
         then, now = (OmegaConf.select(OmegaConf.create(item), key) for item in (saved, settings))
-        raise ConfigError(f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.name")
+        raise ConfigError(
+            f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.name"
+        )
     progress = checkpoint.progress(found)
     if progress.fingerprint != fingerprint:
         raise DataError(f"the dataset is not the one that {cfg.run.dir} was trained on; choose another run.name")
@@ -140,7 +146,8 @@ def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -
 def announce(cfg: DictConfig, *, start: Progress, processes: int, micros: int) -> None:
     """What will happen, before it does."""
     begin = f"resuming at step {start.step}, {start.samples_seen} samples" if start.step else "from the start"
-    log.say(f"{cfg.run.name}: {cfg.tasks['_target_']} on {cfg.datamodules['_target_']}, {begin}, to {cfg.run.samples} samples")
+    what = f"{cfg.tasks['_target_']} on {cfg.datamodules['_target_']}"
+    log.say(f"{cfg.run.name}: {what}, {begin}, to {cfg.run.samples} samples")
     log.say(f"{processes} process(es), {micros} micro-batch(es) a step, seed {cfg.run.seed}; writes {cfg.run.dir}")
 
 
@@ -151,7 +158,12 @@ def quiet() -> None:
     log.setup()
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*treespec.*", ".*`srun` command is available.*", ".*IterableDataset.*__len__.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*treespec.*",
+        ".*`srun` command is available.*",
+        ".*IterableDataset.*__len__.*",
+    ):
         warnings.filterwarnings("ignore", message=text)
 
 

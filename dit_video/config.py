@@ -1,7 +1,7 @@
 """Settings are checked before anything heavy is imported: names, types and required arguments, in well under a second.
 
-- The constructor is the schema. `models.dit.width=64` becomes `++models.dit.width=64` for Hydra, so that a setting need not
-  be repeated in YAML to be set; then every `_target_` node is held against the signature read from the source.
+- The constructor is the schema. `models.dit.width=64` becomes `++models.dit.width=64` for Hydra, so that a setting
+  need not be repeated in YAML to be set; then every `_target_` node is held against the signature read from the source.
 - Only targets under `ALLOWED` are accepted, and the definition they lead to must stand there too.
 - Whatever a user can get wrong is one line on standard error and exit code 2.
 - Nothing here imports Hydra: the three commands do.
@@ -56,8 +56,8 @@ class Run:
 def rewrite(arguments: Sequence[str], *, conf: Path, name: str, texts: Collection[str] = ()) -> list[str]:
     """Overrides as Hydra wants them: `a.b=c` becomes `++a.b=c`; groups and Hydra's own options stay.
 
-    `name` is the primary config's. Keys in `texts` (prompts, paths) take their value letter by letter: no quoting rules.
-    Raises ConfigError for a group, an option of a group, or a top-level key that does not exist.
+    `name` is the primary config's. Keys in `texts` (prompts, paths) take their value letter by letter: no quoting
+    rules. Raises ConfigError for a group, an option of a group, or a top-level key that does not exist.
     """
     return [_rewrite(item, conf=conf, name=name, texts=texts) for item in arguments]
 
@@ -117,7 +117,8 @@ def top_level(conf: Path, name: str) -> list[str]:
 def check(config: Node, *, allowed: Sequence[str] = ALLOWED) -> None:
     """Hold every `_target_` node of a config, resolved or not, against the signature of what it names.
 
-    Raises ConfigError with the key at fault: unknown or missing arguments, wrong types, targets that do not exist or are not allowed.
+    Raises ConfigError with the key at fault: unknown or missing arguments, wrong types, targets that do not exist
+    or are not allowed.
     """
     for key, node in targets(config):
         _check_node(key, node, allowed=allowed)
@@ -220,7 +221,11 @@ def mismatch(value: object, annotation: ast.expr | None) -> str | None:
     Interpolations (`${...}`) and values yet missing (`???`) fit anything.
     """
     kinds = _kinds(annotation)
-    if kinds is None or (isinstance(value, str) and ("${" in value or value == MISSING)) or any(_fits(value, kind) for kind in kinds):
+    if (
+        kinds is None
+        or (isinstance(value, str) and ("${" in value or value == MISSING))
+        or any(_fits(value, kind) for kind in kinds)
+    ):
         return None
     return " or ".join("null" if kind is None else repr(kind[0]) if isinstance(kind, tuple) else kind for kind in kinds)
 
@@ -294,7 +299,8 @@ def _mistake(error: BaseException) -> BaseException | None:
 def changed(saved: object, config: object, raw: object, *, allowed: Collection[str], key: str = "") -> str | None:
     """The first key whose value differs from the saved run's, if the difference is not allowed.
 
-    `raw` is `config` before interpolation: what only repeats another key is compared there. `allowed` names keys, `a.*` with all below.
+    `raw` is `config` before interpolation: what only repeats another key is compared there. `allowed` names keys,
+    `a.*` with all below.
     """
     if _free(key, allowed) or (isinstance(raw, str) and "${" in raw and "${oc." not in raw):
         return None

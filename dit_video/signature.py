@@ -135,9 +135,7 @@ def _find(module: str, rest: list[str], depth: int = 0) -> tuple[str, Definition
     return None
 
 
-def _member(
-    module: str, owner: ast.ClassDef, rest: list[str]
-) -> tuple[str, Definition, ast.ClassDef | None] | None:
+def _member(module: str, owner: ast.ClassDef, rest: list[str]) -> tuple[str, Definition, ast.ClassDef | None] | None:
     if not rest:
         return module, owner, None
     for node in owner.body:

@@ -15,7 +15,7 @@ from dit_video.errors import ConfigError
 
 
 class Checkpoint(Callback):
-    """Saves into `dir`/checkpoints whenever `every_samples` more have been seen, and at the end; keeps the newest `keep`."""
+    """Saves into `dir`/checkpoints every `every_samples` samples, and at the end; keeps the newest `keep`."""
 
     def __init__(self, *, dir: str, every_samples: int, keep: int = 2) -> None:  # noqa: A002 - the key is run.dir's
         if keep < 1:

@@ -46,8 +46,8 @@ class Finite(Callback):
         loss, self.norm = figures.tolist()
         if bad.item():
             raise UserError(
-                f"step {self.step}: the loss is {loss:g} and the norm of the gradient {self.norm:g} on rank {trainer.global_rank}; "
-                f"nothing was updated. Samples: {' '.join(self.keys)}. Lower optim.lr, or take these samples out"
+                f"step {self.step}: the loss is {loss:g} and the gradient's norm {self.norm:g} on rank "
+                f"{trainer.global_rank}; nothing was updated. Samples: {' '.join(self.keys)}. Lower optim.lr, or take these samples out"
             )
 
     def measures(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Measuring(Protocol):
 
 
 class Metrics(Callback):
-    """Collects `outputs["metrics"]` of every step into `dir`/metrics.csv, the logger and a progress line towards `samples`."""
+    """Collects `outputs["metrics"]` of a step for `dir`/metrics.csv, the logger and a progress line up to `samples`."""
 
     def __init__(self, *, dir: str, samples: int) -> None:  # noqa: A002 - the key is run.dir's
         self.table = Table(Path(dir) / "metrics.csv")
@@ -65,7 +65,12 @@ class Metrics(Callback):
     def write(self, trainer: Trainer, place: Place, sums: Mapping[str, float]) -> None:
         """One row, to everyone who wants it."""
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        row: Row = {"step": place.step + 1, "samples_seen": place.samples_seen, "lr": rates[0] if rates else 0.0, **sums}
+        row: Row = {
+            "step": place.step + 1,
+            "samples_seen": place.samples_seen,
+            "lr": rates[0] if rates else 0.0,
+            **sums,
+        }
         for callback in trainer.callbacks:
             if isinstance(callback, Measuring):
                 row |= callback.measures()

@@ -1,7 +1,7 @@
-"""A signal to stop loses nothing: the step in progress is finished and saved, and the command exits with the code that requeues.
+"""A signal to stop loses nothing: the step in progress is finished and saved, and the exit code says: requeue.
 
-The handler only sets a flag (a checkpoint inside a handler deadlocks with collectives); ranks agree on it at the end of a step, so
-that one signal to one rank stops all of them at the same step.
+The handler only sets a flag (a checkpoint inside a handler deadlocks with collectives); ranks agree on it at the
+end of a step, so that one signal to one rank stops all of them at the same step.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dit_video.batch import ClipBatch, PackBatch
 
 
 class Throughput(Callback):
-    """Measures `samples_per_second`, and `tokens_per_second` (packs) or `frames_per_second` (clips), of the last step."""
+    """Measures a step's `samples_per_second`, and `tokens_per_second` (packs) or `frames_per_second` (clips)."""
 
     def __init__(self) -> None:
         self.since = time.perf_counter()

@@ -1,9 +1,10 @@
 """Checkpoints: folders named SAMPLES-STEP that are whole or are not there.
 
 - Tensors lie in torch.distributed.checkpoint files under fixed names: `model.*`, `ema.*`, `optimizer.*`.
-- Beside them: the resolved `config.yaml`, and `manifest.json` with step, samples seen, the dataset's fingerprint, and size and
-  SHA-256 of every other file.
-- Written under a temporary name, synced, renamed, and the parent folder synced: a kill at any moment leaves the ones before.
+- Beside them: the resolved `config.yaml`, and `manifest.json` with step, samples seen, the dataset's fingerprint,
+  and size and SHA-256 of every other file.
+- Written under a temporary name, synced, renamed, and the parent folder synced: a kill at any moment leaves the
+  ones before.
 - The latest is the newest folder whose manifest verifies. Nothing is read from a folder that does not.
 - No object is unpickled but the index of tensors, and that by a list of allowed names: a checkpoint cannot run code.
 """

@@ -44,7 +44,8 @@ def save(folder: Path, state: State, *, config: str, fingerprint: str, step: int
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint whose manifest verifies; None if there is none at all.
 
-    Damaged ones are passed over with a warning. Raises CheckpointError if all are damaged: a run never starts again from 0 unasked.
+    Damaged ones are passed over with a warning. Raises CheckpointError if all are damaged: a run never starts again
+    from 0 unasked.
     """
     found = candidates(folder)
     for path in found:
@@ -55,7 +56,9 @@ def latest(folder: Path) -> Path | None:
         else:
             return path
     if found:
-        raise CheckpointError(f"all {len(found)} checkpoints in {folder} are damaged; restore one, or choose another run.name")
+        raise CheckpointError(
+            f"all {len(found)} checkpoints in {folder} are damaged; restore one, or choose another run.name"
+        )
     return None
 
 

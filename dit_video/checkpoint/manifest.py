@@ -69,7 +69,9 @@ def read(folder: Path) -> dict[str, object]:
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise CheckpointError(f"{folder} is not a checkpoint (no readable {NAME}); give a folder of RUN/checkpoints") from None
+        raise CheckpointError(
+            f"{folder} is not a checkpoint (no readable {NAME}); give a folder of RUN/checkpoints"
+        ) from None
     if not isinstance(content, dict) or not {"step", "samples_seen", "fingerprint", "files"} <= set(content):
         raise CheckpointError(f"the manifest of {folder} is incomplete")
     if content.get("format") != FORMAT:

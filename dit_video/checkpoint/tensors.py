@@ -1,7 +1,7 @@
 """Tensors to and from torch.distributed.checkpoint files, by one process or many.
 
-Two stricter rules than the library's: the index of tensors is unpickled by a list of allowed names (the library would run
-what it holds), and a checkpoint of another model is an error that names the first difference.
+Two stricter rules than the library's: the index of tensors is unpickled by a list of allowed names (the library
+would run what it holds), and a checkpoint of another model is an error that names the first difference.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load(path: Path, state: State) -> Progress:
 
 
 def weights(path: Path, *, ema: bool = True) -> dict[str, Tensor]:
-    """The model's tensors by name, on the CPU, without a model or an optimizer; averaged ones where `ema` and there are any."""
+    """The model's tensors by name, on the CPU, with neither model nor optimizer; averages where `ema` and there are."""
     reader = Reader(path, files=manifest.verify(path)["files"])
     stored = reader.tensors()
     parts = ("model.", "ema.") if ema else ("model.",)
@@ -135,10 +135,14 @@ def _compare(path: Path, wanted: Mapping[str, Tensor], stored: Mapping[str, Tens
     for name in sorted({*wanted, *stored}):
         if name not in stored or name not in wanted:
             where = "lacks" if name not in stored else "has"
-            raise CheckpointError(f"{path} is of another model: it {where} {name}; check models.* and optim, or choose another run.name")
+            raise CheckpointError(
+                f"{path} is of another model: it {where} {name}; check models.* and optim, or choose another run.name"
+            )
         there, here = tuple(stored[name].size), tuple(wanted[name].shape)
         if there != here:
-            raise CheckpointError(f"{path} is of another model: {name} is {there} there and {here} here; check models.*")
+            raise CheckpointError(
+                f"{path} is of another model: {name} is {there} there and {here} here; check models.*"
+            )
 
 
 @contextmanager

@@ -53,7 +53,9 @@ class AdamW(torch.optim.AdamW):
             {"params": [pair for pair in pairs if decays(pair[1])], "weight_decay": weight_decay},
             {"params": [pair for pair in pairs if not decays(pair[1])], "weight_decay": 0.0},
         ]
-        super().__init__([group for group in groups if group["params"]], lr=lr, betas=tuple(betas), eps=eps, fused=True)
+        super().__init__(
+            [group for group in groups if group["params"]], lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True
+        )
         self.clip, self.schedule = clip, schedule
         for group in self.param_groups:
             group["base_lr"] = lr

@@ -1,7 +1,7 @@
 """The exponential moving average of the weights, counted in samples and sharded as the weights are.
 
-- The half-life is `half_life` samples, or `ramp` of the samples seen while that is less (Karras et al. 2022, 2206.00364), so
-  that the average forgets the initialisation at any length of run.
+- The half-life is `half_life` samples, or `ramp` of the samples seen while that is less (Karras et al. 2022,
+  2206.00364), so that the average forgets the initialisation at any length of run.
 - Averages lie where the parameters lie: a shard averages its shard, nothing is gathered.
 """
 

@@ -1,9 +1,10 @@
 """Muon (Jordan et al. 2024) for hidden matrices and AdamW for the rest, in one optimizer.
 
 - The momentum of a matrix is replaced by the nearest orthogonal one (five Newton-Schulz steps with the quintic of the
-  reference), scaled by 0.2 sqrt(max(rows, columns)) so that AdamW's learning rate and decay fit both (Liu et al. 2025, 2502.16982).
-- Newton-Schulz runs in float32 on the CPU: `torch.optim.Muon` does it in bfloat16, which a CPU emulates (2.3 s a step where this
-  takes about 20 ms). On a GPU it is bfloat16.
+  reference), scaled by 0.2 sqrt(max(rows, columns)) so that AdamW's learning rate and decay fit both (Liu et al.
+  2025, 2502.16982).
+- Newton-Schulz runs in float32 on the CPU: `torch.optim.Muon` does it in bfloat16, which a CPU emulates (2.3 s a
+  step where this takes 70 ms). On a GPU it is bfloat16.
 - Matrices of one shape are stacked and iterated as one batch; kernels of more axes count as (first, all others).
 """
 
@@ -46,7 +47,8 @@ def is_matrix(parameter: nn.Parameter) -> bool:
 class Muon(torch.optim.Optimizer):
     """Muon and AdamW in one. State is made at once, so that a checkpoint is read into it in place.
 
-    `lr` is AdamW's scale for all; `momentum` is Muon's (Nesterov), `betas` and `eps` AdamW's; `clip` bounds the total gradient norm.
+    `lr` is AdamW's scale for all; `momentum` is Muon's (Nesterov), `betas` and `eps` AdamW's; `clip` bounds the
+    total gradient norm.
     """
 
     def __init__(
@@ -91,8 +93,8 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     @torch.no_grad()
-    def _step_matrices(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
-        shapes: dict[tuple[int, ...], list[nn.Parameter]] = defaultdict(list)
+    def _step_matrices(self, parameters: list[Tensor], *, lr: float, weight_decay: float) -> None:
+        shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         for parameter in parameters:
             shapes[parts(parameter), parameter.shape[0], parameter[0].numel()].append(parameter)
         for (count, rows, columns), members in shapes.items():
@@ -108,7 +110,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_add_(members, deltas, alpha=-lr * scale)
 
     @torch.no_grad()
-    def _step_others(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
+    def _step_others(self, parameters: list[Tensor], *, lr: float, weight_decay: float) -> None:
         states = [self.state[parameter] for parameter in parameters]
         torch._fused_adamw_(
             parameters,
@@ -132,7 +134,7 @@ class Muon(torch.optim.Optimizer):
         return steps
 
 
-def parts(parameter: nn.Parameter) -> int:
+def parts(parameter: Tensor) -> int:
     """How many matrices are stacked along the parameter's first axis."""
     count = int(getattr(parameter, "parts", 1))
     if parameter.shape[0] % count:
@@ -140,7 +142,7 @@ def parts(parameter: nn.Parameter) -> int:
     return count
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
 

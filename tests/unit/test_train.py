@@ -1,4 +1,4 @@
-"""A run killed at any step and started again is the run that was not: by `train.py` itself, with a fake task and data."""
+"""A run killed at any step and started again is the run that was not: `train.py` itself with a fake task and data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 from dit_video import checkpoint
 
+pytestmark = pytest.mark.xdist_group("train")
 ENTRY = Path(__file__).resolve().parents[1] / "fakes" / "train.py"
 FAKES = [
     "tasks._target_=fake.task.FakeTask",
@@ -30,7 +31,9 @@ def start(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """One command in `folder`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(ENTRY), *FAKES, *overrides]
-    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=120, check=False
+    )
 
 
 def curve(folder: Path) -> list[tuple[str, str, str]]:
