@@ -1,0 +1,1 @@
+"""Flow matching: the path between data and noise, and the levels at which it is trained."""

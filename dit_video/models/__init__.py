@@ -1,0 +1,1 @@
+"""Networks as plain modules; every folder has the same grammar: embed, block, the model, init."""

@@ -1,0 +1,121 @@
+"""One transformer block: attention within the clip, attention to its text, and a gated MLP, all modulated by the signal.
+
+- The modulation (shift, scale, gate) of all frames is computed once for all blocks, each block adds a table of its own
+  (PixArt-alpha, section 2.3), and tokens gather their frame's row.
+- Queries and keys are RMS-normalised per head before the rotation (Dehghani et al. 2023, section 2.1).
+- The way to the text is not modulated by the noise level.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import nn
+from torch.nn.functional import silu
+
+from dit_video.ops.attention import attention
+from dit_video.ops.rope import rotate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from dit_video.ops.attention import Attention
+
+
+class Modulation(NamedTuple):
+    """What the signal does to one branch of a block, each (n, d)."""
+
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
+
+
+def modulate(tokens: Tensor, mod: Modulation) -> Tensor:
+    """Scale and shift normalised tokens."""
+    return torch.addcmul(mod.shift, tokens, 1 + mod.scale)
+
+
+class SelfAttention(nn.Module):
+    """Attention among the tokens of each clip."""
+
+    def __init__(self, width: int, *, heads: int, attend: Attention = attention) -> None:
+        super().__init__()
+        self.heads, self.attend = heads, attend
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.k_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, tokens: Tensor, turn: tuple[Tensor, Tensor], lengths: Sequence[int]) -> Tensor:
+        q, k, v = rearrange(self.qkv(tokens), "n (three h e) -> three n h e", three=3, h=self.heads)
+        q, k = rotate(self.q_norm(q), turn), rotate(self.k_norm(k), turn)
+        return self.out(rearrange(self.attend(q, k, v, lengths, lengths), "n h e -> n (h e)"))
+
+
+class CrossAttention(nn.Module):
+    """Attention from the tokens of each clip to its text."""
+
+    def __init__(self, width: int, *, heads: int, attend: Attention = attention) -> None:
+        super().__init__()
+        self.heads, self.attend = heads, attend
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(width, 2 * width, bias=False)
+        self.q_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.k_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, tokens: Tensor, context: Tensor, lengths: Sequence[int]) -> Tensor:
+        """tokens (n, d) cut by `lengths`; context (s, l, d), one row a clip."""
+        q = rearrange(self.q(tokens), "n (h e) -> n h e", h=self.heads)
+        k, v = rearrange(self.kv(context), "s l (two h e) -> two (s l) h e", two=2, h=self.heads)
+        texts = [context.shape[1]] * context.shape[0]
+        seen = self.attend(self.q_norm(q), self.k_norm(k), v, lengths, texts)
+        return self.out(rearrange(seen, "n h e -> n (h e)"))
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU (Shazeer 2020, equation 6), two thirds of four widths inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = 32 * round(width * 8 / 3 / 32)
+        self.up = nn.Linear(width, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        gate, value = self.up(tokens).chunk(2, dim=-1)
+        return self.down(silu(gate) * value)
+
+
+class Block(nn.Module):
+    """tokens (n, d) -> tokens (n, d)."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.norm_attn = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attn = SelfAttention(width, heads=heads)
+        self.norm_text = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.text = CrossAttention(width, heads=heads)
+        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.mlp = GatedMLP(width)
+        self.table = nn.Parameter(torch.zeros(6 * width))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        signal: Tensor,
+        frame: Tensor,
+        turn: tuple[Tensor, Tensor],
+        lengths: Sequence[int],
+    ) -> Tensor:
+        """signal (f, 6d) is the shared modulation of each frame; `frame` (n,) says whose row a token takes."""
+        first, second = rearrange((signal + self.table)[frame], "n (two three d) -> two three n d", two=2, three=3)
+        attn, mlp = Modulation(*first), Modulation(*second)
+        tokens = tokens + attn.gate * self.attn(modulate(self.norm_attn(tokens), attn), turn, lengths)
+        tokens = tokens + self.text(self.norm_text(tokens), context, lengths)
+        return tokens + mlp.gate * self.mlp(modulate(self.norm_mlp(tokens), mlp))

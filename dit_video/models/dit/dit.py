@@ -1,0 +1,107 @@
+"""The diffusion transformer: packed patch tokens, a noise level a frame, and text in; velocity out (Peebles & Xie 2022).
+
+- Clips of any size and length share one sequence; attention stays within a clip (NaViT, Dehghani et al. 2023).
+- Every latent frame has its own noise level, so given frames (level 0) are conditions and need no other mechanism.
+- Inside, clips are sorted by length once, so that equal lengths attend in one batch; the output is in the given order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from dit_video.models.dit.block import Block, Modulation, modulate
+from dit_video.models.dit.embed import LevelEmbed, PlaceEmbed
+from dit_video.models.dit.init import initialise
+from dit_video.ops.rope import rotary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from dit_video.batch import Layout
+
+
+class DiT(nn.Module):
+    """Velocity of packed patch tokens.
+
+    Args:
+        channels: of the latents.
+        patch: side of a patch, in latents; a token carries channels * patch * patch numbers.
+        width: of the tokens, d.
+        depth: number of blocks.
+        heads: of attention; width / heads must be even.
+        text_width: of the text context.
+    """
+
+    def __init__(self, *, channels: int, patch: int, width: int, depth: int, heads: int, text_width: int) -> None:
+        super().__init__()
+        self.patch, self.head_width = patch, width // heads
+        inside = channels * patch * patch
+        self.patch_in = nn.Linear(inside, width)
+        self.place_in = PlaceEmbed(width)
+        self.lead = nn.Parameter(torch.zeros(width))
+        self.level_in = LevelEmbed(width)
+        self.text_in = nn.Linear(text_width, width, bias=False)
+        self.pooled_in = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.modulation = nn.Linear(width, 6 * width)
+        self.layers = nn.ModuleList(Block(width, heads=heads) for _ in range(depth))
+        self.norm_out = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.modulation_out = nn.Linear(width, 2 * width)
+        self.patch_out = nn.Linear(width, inside)
+        initialise(self)
+
+    def blocks(self) -> Iterator[nn.Module]:
+        """The units of sharding, recompute and compilation."""
+        yield from self.layers
+
+    def forward(self, noisy: Tensor, sigma: Tensor, layout: Layout, context: Tensor) -> Tensor:
+        """Velocity (n, inside) of the tokens.
+
+        Args:
+            noisy: (n, inside) patch tokens of all clips.
+            sigma: (f,) noise level of each latent frame.
+            layout: how the tokens make up clips.
+            context: (s, l, text_width) text of each clip.
+        """
+        order, layout = by_length(layout)
+        tokens = self.patch_in(noisy[order]) + self.place_in(layout)
+        tokens = tokens + self.lead * layout.lead[layout.frame, None]
+        pooled = self.pooled_in(context.mean(dim=1))
+        signal = nn.functional.silu(self.level_in(sigma) + pooled[layout.sample])
+        shared, turn = self.modulation(signal), rotary(layout.position, width=self.head_width)
+        context = self.text_in(context)[layout_clips(layout)]
+        for block in self.layers:
+            tokens = block(tokens, context, shared, layout.frame, turn, layout.lengths)
+        shift, scale = self.modulation_out(signal)[layout.frame].chunk(2, dim=-1)
+        velocity = self.patch_out(modulate(self.norm_out(tokens), Modulation(shift, scale, scale)))
+        return torch.empty_like(velocity).index_copy(0, order, velocity)
+
+
+def layout_clips(layout: Layout) -> Tensor:
+    """The clip number (s,) of each segment, in the order of `layout.lengths`."""
+    starts = torch.tensor([0, *layout.lengths[:-1]], device=layout.frame.device).cumsum(0)
+    return layout.sample[layout.frame[starts]]
+
+
+def by_length(layout: Layout) -> tuple[Tensor, Layout]:
+    """Token order (n,) that puts clips of equal length side by side, and the layout in that order.
+
+    `frame`, `sample`, `given` and `lead` keep their numbering, so sigma and text need no reordering.
+    """
+    lengths = layout.lengths
+    starts = [0]
+    for length in lengths:
+        starts.append(starts[-1] + length)
+    clips = sorted(range(len(lengths)), key=lambda clip: lengths[clip])
+    order = torch.cat([torch.arange(starts[clip], starts[clip + 1]) for clip in clips]).to(layout.frame.device)
+    return order, replace(
+        layout,
+        position=layout.position[order],
+        frame=layout.frame[order],
+        lengths=tuple(lengths[clip] for clip in clips),
+    )

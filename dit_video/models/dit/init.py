@@ -1,0 +1,34 @@
+"""How a DiT starts: matrices by fan-in, gates and output at zero, and which parameters are not for Muon or decay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from dit_video.models.dit.dit import DiT
+
+
+def initialise(dit: DiT) -> None:
+    """Every block starts as the identity (adaLN-zero) and the velocity at zero; in place."""
+    for module in dit.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for block in dit.layers:
+        nn.init.zeros_(block.text.out.weight)
+    for module in (dit.modulation, dit.modulation_out, dit.patch_out):
+        nn.init.zeros_(module.weight)
+    tag(dit)
+
+
+def tag(dit: DiT) -> None:
+    """Mark vectors and the embeddings at the ends: `no_decay`, and `matrix = False` where Muon does not belong."""
+    for parameter in dit.parameters():
+        parameter.no_decay = parameter.ndim < 2  # noqa: PLR2004
+        parameter.matrix = False
+    for block in dit.layers:
+        for parameter in block.parameters():
+            parameter.matrix = parameter.ndim == 2  # noqa: PLR2004

@@ -1,0 +1,1 @@
+"""Text encoders and the tokenizer: from captions to context."""

@@ -1,0 +1,64 @@
+"""The small text encoder of the quickstart, trained along with the DiT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TextLayer(nn.Module):
+    """A pre-norm transformer layer over one caption; padding is seen as words of its own."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attn, self.norm_mlp = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, context: Tensor) -> Tensor:
+        qkv = self.qkv(self.norm_attn(context))
+        q, k, v = rearrange(qkv, "s l (three h e) -> three s h l e", three=3, h=self.heads)
+        context = context + self.out(rearrange(scaled_dot_product_attention(q, k, v), "s h l e -> s l (h e)"))
+        return context + self.mlp(self.norm_mlp(context))
+
+
+class TextEncoder(nn.Module):
+    """Token numbers (s, l) to context (s, l, width).
+
+    Args:
+        vocabulary: number of tokens.
+        length: l, to which captions are padded or cut.
+        width: of the context.
+        depth: number of layers.
+        heads: of attention.
+    """
+
+    def __init__(self, *, vocabulary: int, length: int, width: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.length, self.width = length, width
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = nn.Parameter(torch.zeros(length, width))
+        self.layers = nn.ModuleList(TextLayer(width, heads=heads) for _ in range(depth))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        nn.init.normal_(self.words.weight, std=1.0)
+        nn.init.normal_(self.places, std=0.3)
+        for parameter in self.parameters():
+            parameter.no_decay, parameter.matrix = True, False
+        for layer in self.layers:
+            for parameter in layer.parameters():
+                parameter.no_decay, parameter.matrix = parameter.ndim < 2, parameter.ndim == 2  # noqa: PLR2004
+
+    def forward(self, words: Tensor) -> Tensor:
+        context = self.words(words) + self.places
+        for layer in self.layers:
+            context = layer(context)
+        return self.norm(context)

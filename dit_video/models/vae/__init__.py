@@ -1,0 +1,5 @@
+"""The causal video autoencoder."""
+
+from dit_video.models.vae.vae import VAE, Posterior
+
+__all__ = ["VAE", "Posterior"]

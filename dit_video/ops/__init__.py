@@ -1,0 +1,1 @@
+"""Pure functions over tensors: attention over ragged sequences, rotary positions, patches."""

@@ -1,0 +1,39 @@
+"""Rotary positions in time, row and column (Su et al. 2021, equation 34, split over three axes)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def axis_pairs(pairs: int) -> tuple[int, int, int]:
+    """How `pairs` rotated pairs of a head are shared by time, row and column: a quarter for time, the rest in halves."""
+    side = (pairs * 3 // 4) // 2
+    return pairs - 2 * side, side, side
+
+
+def angles(position: Tensor, *, pairs: int, base: float = 100.0) -> Tensor:
+    """Rotation angles (n, pairs) of float positions (n, 3); `base` is the longest wavelength over 2 pi, in patches."""
+    parts = []
+    for axis, count in enumerate(axis_pairs(pairs)):
+        steps = torch.arange(count, device=position.device, dtype=torch.float32) / max(count, 1)
+        parts.append(position[:, axis, None].float() * base**-steps)
+    return torch.cat(parts, dim=-1)
+
+
+def rotary(position: Tensor, *, width: int, base: float = 100.0) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (n, 1, width/2) for heads of `width`; compute once a pack."""
+    angle = angles(position, pairs=width // 2, base=base)[:, None]
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate the pairs (i, i + e/2) of x (n, h, e) by `turn` from `rotary`."""
+    cos, sin = turn
+    first, second = rearrange(x, "n h (two e) -> two n h e", two=2)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)

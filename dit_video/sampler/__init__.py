@@ -1,0 +1,1 @@
+"""Integrating a velocity from noise to data; it knows no network."""
