@@ -20,7 +20,7 @@ from datamodules.prepare.cuts import Scorer, pieces, shots
 from dit_video.errors import DataError
 from dit_video.media.image import encode_image, header, read_image
 from dit_video.media.probe import Limits, Probe, probe
-from dit_video.media.read import frames, measured_fps, nearest
+from dit_video.media.read import frames, measured_fps, nearest, reader
 from dit_video.media.write import write
 
 if TYPE_CHECKING:
@@ -87,16 +87,16 @@ def image_sample(path: Path, rules: Rules, fields: Mapping[str, Any]) -> Sample:
 
 def video_samples(path: Path, rules: Rules, fields: Mapping[str, Any]) -> Iterator[Sample]:
     """The clips of a video, in order."""
-    seen = probe(path, limits=rules.limits)
     scorer, changes, stamps = Scorer(), [], []
-    for frame in frames(path, limits=rules.limits, longest=LOOK):
-        changes.append(scorer.change(frame.image))
-        stamps.append(frame.time)
+    with reader(path, limits=rules.limits, longest=LOOK) as (seen, found):
+        for frame in found:
+            changes.append(scorer.change(frame.image))
+            stamps.append(frame.time)
     times = np.asarray(stamps)
     fps = min(measured_fps(times, header=seen.fps), MAX_FPS)
-    found = shots(changes, threshold=rules.cut_threshold)
     lengths = {"fps": fps, "min_seconds": rules.min_seconds, "max_seconds": rules.max_seconds}
-    spans = [span for shot in found for span in pieces(shot, times, **lengths)]
+    between = shots(changes, threshold=rules.cut_threshold)
+    spans = [span for shot in between for span in pieces(shot, times, **lengths)]
     if spans == [(0, len(times))] and as_is(seen, times, fps):
         size = {"kind": "video", "frames": len(times), "height": seen.height, "width": seen.width}
         yield Sample(suffix="mp4", media=path.read_bytes(), row=row(size, fps=fps, start=0.0, fields=fields))

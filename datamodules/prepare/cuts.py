@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 3
 NOISE = 20  # change of a channel, of 255, below which a pixel is the same
+CALM = 4.0  # score below which a frame is no cut, whatever the threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,9 @@ class Scorer(ContentDetector):
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         score = self._calculate_frame_score(None, bgr)
         share = 0.0
-        if self.last is not None and self.last.shape == bgr.shape:
-            share = float((cv2.absdiff(bgr, self.last).max(axis=-1) > NOISE).mean())
+        if score >= CALM and self.last is not None and self.last.shape == bgr.shape:
+            same = cv2.inRange(cv2.absdiff(bgr, self.last), (0, 0, 0), (NOISE, NOISE, NOISE))
+            share = 1 - cv2.countNonZero(same) / same.size
         self.last = bgr
         return Change(score=score, share=share)
 

@@ -1,0 +1,113 @@
+"""Prepare a dataset: `python -m datamodules.prepare step=curate|captions|recaption|encode key=value ...`.
+
+The keys of a step are the arguments of its function; names and types are checked before it is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dit_video import config, log, signature
+from dit_video.errors import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def steps() -> dict[str, str]:
+    """The function behind each step, from conf/prepare.yaml."""
+    nodes = OmegaConf.load(CONF / "prepare.yaml")
+    return {str(name): node["_target_"] for name, node in nodes.items() if isinstance(node, DictConfig) and "_target_" in node}
+
+
+def chosen(arguments: Sequence[str], known: Mapping[str, str]) -> str:
+    """The step that the command line names; ConfigError where it names none."""
+    named = [item.removeprefix("step=") for item in arguments if item.startswith("step=")]
+    if not named:
+        raise ConfigError(f"no step is chosen; add step=NAME, one of {', '.join(known)}")
+    if named[-1] not in known:
+        raise ConfigError(f"there is no step {named[-1]!r}; {config.nearest(named[-1], known)}")
+    return named[-1]
+
+
+def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) -> list[str]:
+    """Overrides as Hydra wants them: `key=value` becomes `++STEP.key=value`; ConfigError for a key the step does not take."""
+    found = []
+    for item in arguments:
+        matched = re.fullmatch(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", item, flags=re.DOTALL)
+        if matched is None or matched[1] == "step" or matched[1].startswith("hydra."):
+            found.append(item)
+        elif matched[1] != "run.debug":
+            key, value = matched.groups()
+            if key.split(".")[0] not in takes.arguments:
+                raise ConfigError(f"step={step} takes no {key}; {config.nearest(key, takes.arguments)}")
+            note = takes.arguments[key.split(".")[0]].annotation
+            plain = note is not None and ast.unparse(note) in {"str", "str | None"} and value != "null"
+            found.append(f"++{step}.{key}={config.quote(value) if plain else value}")
+    return found
+
+
+def check(node: Mapping[str, Any], *, step: str, takes: signature.Signature) -> None:
+    """ConfigError for a missing key or a value of the wrong type."""
+    for name, argument in takes.arguments.items():
+        if name not in node:
+            if argument.required:
+                raise ConfigError(f"step={step} needs {name}; add {name}=VALUE")
+        elif expected := config.mismatch(node[name], argument.annotation):
+            raise ConfigError(f"{name} must be {expected}, got {node[name]!r}")
+
+
+def show_help(known: Mapping[str, str], arguments: Sequence[str]) -> None:
+    """What the steps are, or the keys of the chosen one."""
+    named = [item.removeprefix("step=") for item in arguments if item.startswith("step=")]
+    if not named:
+        log.say(f"python -m datamodules.prepare step=NAME key=value ...\nsteps: {', '.join(known)}")
+        return
+    from hydra.utils import get_method
+
+    function = get_method(known[chosen(arguments, known)])
+    log.say(inspect.getdoc(function) or "")
+    for name, argument in inspect.signature(function).parameters.items():
+        log.say(f"  {name}={'REQUIRED' if argument.default is argument.empty else argument.default}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compose the settings and do the step; a user's mistake is one line and exit code 2."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    debug = "run.debug=true" in arguments
+    with config.one_line(debug=debug):
+        known = steps()
+        if {"--help", "-h"} & set(arguments):
+            show_help(known, arguments)
+            return
+        step = chosen(arguments, known)
+        takes = signature.read(known[step])
+        if takes is None:
+            raise ConfigError(f"step={step} is not there: {known[step]} does not exist")
+        import hydra
+
+        overrides = rewrite(arguments, step=step, takes=takes)
+
+        def job(cfg: DictConfig) -> None:
+            with config.one_line(debug=debug):
+                node = OmegaConf.to_container(cfg[step], resolve=True)
+                assert isinstance(node, dict)
+                settings = {str(key): value for key, value in node.items() if key != "_target_"}
+                check(settings, step=step, takes=takes)
+                log.setup()
+                hydra.utils.get_method(known[step])(**settings)
+
+        sys.argv[1:] = overrides
+        hydra.main(config_path=str(CONF.resolve()), config_name="prepare", version_base="1.3")(job)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

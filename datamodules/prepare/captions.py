@@ -1,0 +1,84 @@
+"""step=captions: a table of captions becomes the sidecar captions/NAME of a dataset."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules import index
+from datamodules.prepare import store
+from datamodules.prepare.curate import clean_caption
+from dit_video import log
+from dit_video.errors import ConfigError, DataError
+
+
+def sidecar_schema() -> Any:
+    """Columns of captions/NAME/*.parquet."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in ("key", "text", "model", "created")])
+
+
+def write_sidecar(
+    dataset: str | Path, name: str, *, shard: int, keys: Sequence[str], texts: Sequence[str], model: str
+) -> None:
+    """Write the captions of one shard's samples (those that have one) as captions/NAME/SHARD.parquet."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = [
+        {"key": key, "text": clean_caption(text), "model": model, "created": created}
+        for key, text in zip(keys, texts, strict=True)
+    ]
+    store.write_table(Path(dataset) / "captions" / name / f"{shard:06d}.parquet", rows, schema=sidecar_schema())
+
+
+def table(path: Path) -> dict[str, str]:
+    """Captions by the text of the column `file`."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            if not {"file", "caption"} <= set(columns):
+                raise DataError(f"{path} must have the columns file,caption; it has {','.join(columns) or 'none'}")
+            return {Path(row["file"] or "").as_posix(): row["caption"] or "" for row in reader}
+    except (OSError, csv.Error) as error:
+        raise DataError(f"cannot read captions_csv={path}: {error}") from error
+
+
+def match(captions: Mapping[str, str], sources: Sequence[str]) -> dict[str, str]:
+    """Captions by source; a `file` may have folders before the source's own path."""
+    found = {source: captions[source] for source in set(sources) if source in captions}
+    rest = set(sources) - set(found)
+    for file, caption in captions.items():
+        parts = file.split("/")
+        tails = ("/".join(parts[at:]) for at in range(1, len(parts)))
+        found |= {tail: caption for tail in tails if tail in rest}
+    return found
+
+
+def captions(*, dataset: str, captions_csv: str, name: str) -> None:
+    """Import the captions of a table with columns file,caption for the clips of the sources it lists.
+
+    Args:
+        dataset: folder of a curated dataset.
+        captions_csv: the table; `file` is relative to the folder that was curated.
+        name: name of the sidecar; `source` is taken by the captions in the index.
+    """
+    if name == "source" or not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError(f"name={name} cannot name captions; use letters and digits, and not 'source'")
+    found = index.load(dataset)
+    texts = match(table(Path(captions_csv)), found.source)
+    if not texts:
+        raise DataError(f"captions_csv={captions_csv} names none of the files of {dataset}, such as {found.source[0]}")
+    count = 0
+    for shard in sorted(set(found.shard.tolist())):
+        rows = [row for row in np.flatnonzero(found.shard == shard).tolist() if found.source[row] in texts]
+        keys = [found.key[row] for row in rows]
+        chosen = [texts[found.source[row]] for row in rows]
+        write_sidecar(dataset, name, shard=shard, keys=keys, texts=chosen, model=f"csv:{Path(captions_csv).name}")
+        count += len(rows)
+    log.say(f"{count} of {len(found)} samples captioned -> {dataset}/captions/{name}")

@@ -1,0 +1,254 @@
+"""step=encode: every clip becomes a latent of its bucket, in a sidecar with the shards and keys of the dataset.
+
+- Beside the whole clip (`clip`) stand the latents of its last frames, each encoded as a clip of its own (`tail1`, ...):
+  what a suffix is conditioned on must not have seen the frames before it.
+- The recipe names the VAE by the hash of its weights; other weights or settings under the same name are an error.
+- A shard that stands is not encoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from datamodules import index
+from datamodules.buckets import Buckets, buckets
+from datamodules.clips import ClipLoader, fitting, to_video
+from datamodules.prepare import store
+from datamodules.shards import Shards
+from dit_video import log
+from dit_video.errors import ConfigError, DataError
+from dit_video.shapes import Compression
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_TAILS = 4
+
+
+class Encoder(Protocol):
+    """What a VAE must do here; `encode` turns (b, 3, t, h, w) in [-1, 1] into normalised latents (b, c, t', h', w')."""
+
+    @property
+    def compression(self) -> Compression:
+        """Frames and pixels a latent position stands for."""
+        ...
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Latents of videos."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(torch.utils.data.Dataset):
+    """Pixels of rows of an index by number: uint8 (t, h, w, 3), or why they cannot be had."""
+
+    loader: ClipLoader
+
+    def __getitem__(self, row: int) -> tuple[int, NDArray[np.uint8] | str]:
+        try:
+            return row, self.loader.pixels(row)
+        except DataError as error:
+            return row, str(error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What encoding needs at hand."""
+
+    vae: Encoder
+    rows: Rows
+    folder: Path
+    batch: int
+    device: torch.device
+    dtype: torch.dtype
+    workers: int
+
+
+def weights_hash(vae: object) -> str:
+    """SHA-256 over the names and values of a module's weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(vae.state_dict().items()):  # type: ignore[attr-defined]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def tails_of(frames: int) -> tuple[int, ...]:
+    """Latent frames at which a tail starts, for a clip of so many latent frames: all up to four places, else four spread evenly."""
+    if frames - 1 <= MOST_TAILS:
+        return tuple(range(1, frames))
+    return tuple(round(place) for place in np.linspace(1, frames - 1, MOST_TAILS))
+
+
+def agree(path: Path, recipe: Mapping[str, Any]) -> None:
+    """Write the recipe, or compare it with the one that stands; ConfigError names the key that differs."""
+    if not path.is_file():
+        store.write_json(path, recipe)
+        return
+    saved = index.load_recipe(path.parents[2], path.parent.name)
+    for key in (key for key in recipe if key != "vae" and saved.get(key) != recipe[key]):
+        what = "vae= has other weights" if key == "vae_hash" else f"{key}={recipe[key]} was {saved.get(key)}"
+        raise ConfigError(f"latents/{path.parent.name} was encoded otherwise: {what}; choose another name=NAME")
+
+
+def latents_of(job: Job, videos: Sequence[NDArray[np.uint8]]) -> list[dict[str, Tensor]]:
+    """Latents of equal-sized videos: the whole clip and its tails."""
+    pixels = torch.stack([to_video(video) for video in videos]).to(job.device)
+    whole = encoded(job, pixels)
+    parts = {"clip": whole}
+    for tail in tails_of(whole.shape[2]):
+        parts[f"tail{tail}"] = encoded(job, pixels[:, :, tail * job.vae.compression.time :])
+    return [{name: part[at].clone() for name, part in parts.items()} for at in range(len(videos))]
+
+
+def encoded(job: Job, pixels: Tensor) -> Tensor:
+    """Latents on the CPU, in the type they are stored in; DataError where they are not finite."""
+    with torch.inference_mode():
+        latent = job.vae.encode(pixels).float().cpu()
+    if not torch.isfinite(latent).all():
+        raise DataError("the VAE gives latents that are not finite; train it again, or take an earlier checkpoint")
+    return latent.to(job.dtype)
+
+
+def encode_rows(job: Job, rows: Sequence[int], counted: list[str]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Latents of rows as batches of equal shape fill up; rows that cannot be read go to `counted`."""
+    loader = torch.utils.data.DataLoader(
+        job.rows, batch_size=None, sampler=rows, num_workers=job.workers, collate_fn=lambda item: item
+    )
+    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
+    for row, video in loader:
+        if isinstance(video, str):
+            counted.append(video)
+            continue
+        same = waiting.setdefault(video.shape, [])
+        same.append((row, video))
+        if len(same) == job.batch:
+            yield from finish(job, waiting.pop(video.shape))
+    for same in waiting.values():
+        yield from finish(job, same)
+
+
+def finish(job: Job, same: Sequence[tuple[int, NDArray[np.uint8]]]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Latents of a batch by row."""
+    yield from zip([row for row, _ in same], latents_of(job, [video for _, video in same]), strict=True)
+
+
+def encode_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
+    """Encode the rows of a shard and write tar and index; yields as rows are done."""
+    found, bad = {}, []
+    for row, latent in encode_rows(job, rows, bad):
+        found[row] = latent
+        yield row
+    for reason in bad:
+        log.get("dit_video.datamodules").warning("not encoded: %s", reason)
+    keys = {row: job.rows.loader.index.key[row] for row in found}
+    data = {row: save(found[row]) for row in sorted(found)}
+    members = ({"__key__": keys[row], "safetensors": data[row]} for row in data)
+    places, digest = store.write_tar(job.folder / f"{shard:06d}.tar", members)
+    table = [
+        {"key": keys[row], "tails": [int(name[4:]) for name in found[row] if name.startswith("tail")]}
+        | dict(zip(("frames", "height", "width"), found[row]["clip"].shape[1:], strict=True))
+        | {"offset": place["safetensors"][0], "size": place["safetensors"][1], "sha256": store.sha256(data[row])}
+        for row, place in zip(data, places, strict=True)
+    ]
+    about = {"tar_sha256": digest}
+    store.write_table(job.folder / f"{shard:06d}.parquet", table, schema=latent_schema(), metadata=about)
+
+
+def latent_schema() -> Any:
+    """Columns of latents/NAME/*.parquet."""
+    import pyarrow as pa
+
+    whole = [(name, pa.int64()) for name in ("frames", "height", "width")]
+    places = [("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
+    return pa.schema([("key", pa.string()), *whole, ("tails", pa.list_(pa.int64())), *places])
+
+
+def encode(
+    *,
+    dataset: str,
+    vae: str,
+    name: str = "vae",
+    sizes: Sequence[str] | None = None,
+    pixels: int = 128 * 128,
+    frames: int = 17,
+    fps: float = 12.0,
+    patch: int = 1,
+    batch: int = 16,
+    dtype: str = "float16",
+    device: str = "auto",
+    workers: int = 1,
+) -> None:
+    """Encode the clips of a dataset with a trained VAE into the sidecar latents/NAME.
+
+    Args:
+        dataset: folder of a curated dataset.
+        vae: folder of the VAE's run, or of one of its checkpoints.
+        name: name of the sidecar.
+        sizes: buckets as FRAMESxHEIGHTxWIDTH; by default they are generated from `pixels` and `frames`.
+        pixels: most pixels of a frame.
+        frames: most frames of a clip.
+        fps: frames per second that clips are brought to.
+        patch: side of the DiT's patches; sizes are multiples of it times the VAE's compression.
+        batch: clips encoded at once, of equal size.
+        dtype: what latents are stored as: float16, bfloat16 or float32.
+        device: where the VAE runs: auto, cpu, cuda, ...
+        workers: processes that decode.
+    """
+    kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+    if dtype not in kinds:
+        raise ConfigError(f"dtype={dtype} must be one of {', '.join(kinds)}")
+    found = index.load(dataset)
+    from dit_video.pipeline.load import load_vae
+
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    model = load_vae(vae)
+    if isinstance(model, torch.nn.Module):
+        model = model.to(place).eval()
+    compression = model.compression
+    table = buckets(
+        sizes=sizes, pixels=pixels, frames=frames, time=compression.time, multiple=compression.space * patch
+    )
+    folder = Path(dataset) / "latents" / name
+    asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
+    recipe = {"vae": str(vae), "vae_hash": weights_hash(model), "buckets": asked | {"patch": patch}, "fps": float(fps)}
+    agree(folder / "recipe.json", recipe | {"compression": asdict(compression), "dtype": dtype})
+    loader = rows_of(found, table, fps)
+    job = Job(
+        vae=model, rows=Rows(loader=loader), folder=folder, batch=batch, device=place, dtype=kinds[dtype], workers=workers
+    )
+    run(job, found)
+
+
+def rows_of(found: index.Index, table: Buckets, fps: float) -> ClipLoader:
+    """The reader of the dataset's pixels in their buckets."""
+    shards = Shards(f"{found.folder}/clips")
+    return ClipLoader(index=found, shards=shards, shapes=fitting(found, table, float(fps)), fps=float(fps), seed=0)
+
+
+def run(job: Job, found: index.Index) -> None:
+    """Encode the shards that are missing, and say what came out."""
+    shapes = job.rows.loader.shapes
+    shards: dict[int, list[int]] = {shard: [] for shard in sorted(set(found.shard.tolist()))}
+    for row, shape in enumerate(shapes):
+        if shape is not None:
+            shards[int(found.shard[row])].append(row)
+    if not any(shards.values()):
+        raise DataError(f"none of the {len(found)} clips of {found.folder} has enough frames for a bucket; lower frames or fps")
+    todo = {shard: rows for shard, rows in shards.items() if not (job.folder / f"{shard:06d}.parquet").is_file()}
+    total = sum(map(len, todo.values()))
+    log.say(f"encoding {total} of {len(found)} clips, {len(todo)} of {len(shards)} shards, into {job.folder}")
+    work = (row for shard, rows in todo.items() for row in encode_shard(job, shard, rows))
+    for _ in log.progress(work, what="encode", total=total, unit="clip"):
+        pass
+    short = sum(shape is None for shape in shapes)
+    log.say(f"{len(found) - short} clips have latents, {short} were too short for a bucket -> {job.folder}")
