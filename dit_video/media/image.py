@@ -32,10 +32,10 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     """Height and width by the first frame header of a JPEG."""
     at = 2
     while at + 9 < len(data):
-        if data[at] != 0xFF:  # noqa: PLR2004
+        if data[at] != 0xFF:
             break
         marker = data[at + 1]
-        if marker == 0xFF:  # noqa: PLR2004
+        if marker == 0xFF:
             at += 1
         elif marker in MARKERS_WITHOUT_LENGTH:
             at += 2

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,h264,hevc,m4v,obu,gif,dv,mxf,rm,yuv4mpegpipe"
+CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,h264,hevc,m4v,obu,gif,dv,mxf,rm,yuv4mpegpipe"
+)
 PROTOCOLS = "file"
 UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 
@@ -82,14 +84,16 @@ def open_video(source: Path | str | bytes) -> Iterator[tuple[InputContainer, Vid
     except DataError:
         raise
     except (av.FFmpegError, OSError, ValueError, IndexError, EOFError, MemoryError) as error:
-        raise DataError(f"{label(source)} is not a readable video: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(
+            f"{label(source)} is not a readable video: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def shown_size(stream: VideoStream, rotation: int) -> tuple[int, int]:
     """Height and width with square pixels, turned by `rotation` degrees."""
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     height, width = stream.height, stream.width
-    if aspect != 1 and Fraction(1, 8) < aspect < 8:  # noqa: PLR2004
+    if aspect != 1 and Fraction(1, 8) < aspect < 8:
         width = max(1, round(width * aspect))
     return (width, height) if rotation % 180 else (height, width)
 
@@ -97,7 +101,7 @@ def shown_size(stream: VideoStream, rotation: int) -> tuple[int, int]:
 def rate(stream: VideoStream) -> float:
     """Frames per second by the header; 0.0 where it is missing or absurd."""
     for value in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if value and 0.1 <= value <= 1000:  # noqa: PLR2004
+        if value and 0.1 <= value <= 1000:
             return float(value)
     return 0.0
 
@@ -126,7 +130,7 @@ def describe(container: InputContainer, stream: VideoStream, rotation: int) -> P
         container=container.format.name,
         codec=stream.codec_context.name,
         pixel_format=pixel_format,
-        full_range=stream.codec_context.color_range == 2 or pixel_format.startswith("yuvj"),  # noqa: PLR2004
+        full_range=stream.codec_context.color_range == 2 or pixel_format.startswith("yuvj"),
         frames=int(stream.frames or 0),
         fps=rate(stream),
         height=height,
@@ -137,7 +141,7 @@ def describe(container: InputContainer, stream: VideoStream, rotation: int) -> P
     )
 
 
-def probe(source: Path | str | bytes, *, limits: Limits = Limits()) -> Probe:  # noqa: B008
+def probe(source: Path | str | bytes, *, limits: Limits = Limits()) -> Probe:
     """Probe a path or the bytes of a file; one frame is decoded for the rotation. DataError where it cannot be read."""
     with open_video(source) as (container, stream):
         header = describe(container, stream, 0)

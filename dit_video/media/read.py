@@ -8,20 +8,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dit_video.errors import DataError
-from dit_video.media.probe import UNSPECIFIED, Limits, check, describe, label, open_video, rate, shown_size
+from dit_video.media.probe import UNSPECIFIED, Limits, Probe, check, describe, label, open_video, shown_size
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 HD_LINES = 720
@@ -64,8 +67,6 @@ def to_rgb(
     matrix = None
     if frame.colorspace in {0, UNSPECIFIED}:
         matrix = Colorspace.ITU709 if max(frame.height, 1) >= HD_LINES else Colorspace.ITU601
-    shrinks = height < frame.height or width < frame.width
-    method = Interpolation.AREA if shrinks else Interpolation.BICUBIC
     shown = reformatter.reformat(
         frame,
         width=width,
@@ -73,11 +74,71 @@ def to_rgb(
         format="rgb24",
         src_colorspace=matrix,
         dst_color_range=ColorRange.JPEG,
-        interpolation=method | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
         threads=1,
     )
     image = shown.to_ndarray()
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
+
+
+@contextmanager
+def reader(
+    source: Path | str | bytes,
+    *,
+    limits: Limits = Limits(),  # noqa: B008
+    longest: int | None = None,
+) -> Iterator[tuple[Probe, Iterator[Frame]]]:
+    """The header of a video and its frames, decoded one after another; `longest` scales them down to that longer side.
+
+    DataError for an unreadable, damaged, cut off or too costly file: at once, or at the frame where it shows.
+    """
+    name = label(source)
+    with open_video(source) as (container, stream):
+        header = describe(container, stream, 0)
+        check(header, source=source, limits=limits)
+        decoded = container.decode(stream)
+        first = next(decoded, None)
+        if first is None:
+            raise DataError(f"{name} has no frames")
+        rotation = int(first.rotation) % 360
+        header = describe(container, stream, rotation)
+        timed = stamped(chain([first], decoded), name=name, step=1 / (header.fps or 25.0), limits=limits)
+        yield header, shown(timed, stream, name=name, header=header, longest=longest)
+
+
+def stamped(
+    decoded: Iterable[VideoFrame], *, name: str, step: float, limits: Limits
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Decoded frames with rising times from 0, held against the limits."""
+    start, last = None, -step
+    for count, frame in enumerate(decoded):
+        if frame.is_corrupt:
+            raise DataError(f"{name}: frame {count} is damaged")
+        if frame.width * frame.height > limits.pixels or count >= limits.frames:
+            raise DataError(
+                f"{name}: frame {count} exceeds the limits of {limits.pixels} pixels, {limits.frames} frames"
+            )
+        time = float(frame.time) if frame.time is not None else (start or 0.0) + last + step
+        start = time if start is None else start
+        last = max(time - start, last + 1e-4)
+        if last > limits.seconds:
+            raise DataError(f"{name}: longer than the limit of {limits.seconds:.0f} seconds")
+        yield last, frame
+
+
+def shown(
+    timed: Iterable[tuple[float, VideoFrame]], stream: VideoStream, *, name: str, header: Probe, longest: int | None
+) -> Iterator[Frame]:
+    """Frames as RGB; DataError at the end if much fewer came than the header says."""
+    from av.video.reformatter import VideoReformatter
+
+    reformatter, count = VideoReformatter(), 0
+    for time, frame in timed:
+        size = fitted(shown_size(stream, header.rotation), longest)
+        yield Frame(time=time, image=to_rgb(frame, reformatter, size=size, rotation=header.rotation))
+        count += 1
+    if count < WHOLE * header.frames:
+        raise DataError(f"{name} is cut off: {count} of {header.frames} frames")
 
 
 def frames(
@@ -86,45 +147,17 @@ def frames(
     limits: Limits = Limits(),  # noqa: B008
     longest: int | None = None,
 ) -> Iterator[Frame]:
-    """Decode one frame after another, in order of time; `longest` scales them down to that longer side.
-
-    DataError for an unreadable, damaged, cut off or too costly file: at the probe, or at the frame where it shows.
-    """
-    from av.video.reformatter import VideoReformatter
-
-    reformatter = VideoReformatter()
-    name = label(source)
-    with open_video(source) as (container, stream):
-        header = describe(container, stream, 0)
-        check(header, source=source, limits=limits)
-        step = 1 / (rate(stream) or 25.0)
-        start, last, count = None, -step, 0
-        for frame in container.decode(stream):
-            if frame.is_corrupt:
-                raise DataError(f"{name}: frame {count} is damaged")
-            if frame.width * frame.height > limits.pixels or count >= limits.frames:
-                raise DataError(f"{name}: frame {count} exceeds the limits of {limits.pixels} pixels, {limits.frames} frames")
-            time = float(frame.time) if frame.time is not None else (start or 0.0) + last + step
-            start = time if start is None else start
-            time = max(time - start, last + 1e-4)
-            if time > limits.seconds:
-                raise DataError(f"{name}: longer than the limit of {limits.seconds:.0f} seconds")
-            rotation = int(frame.rotation) % 360
-            size = fitted(shown_size(stream, rotation), longest)
-            yield Frame(time=time, image=to_rgb(frame, reformatter, size=size, rotation=rotation))
-            last, count = time, count + 1
-        if count == 0:
-            raise DataError(f"{name} has no frames")
-        if count < WHOLE * header.frames:
-            raise DataError(f"{name} is cut off: {count} of {header.frames} frames")
+    """The frames of a video one by one, in order of time; as `reader`."""
+    with reader(source, limits=limits, longest=longest) as (_, found):
+        yield from found
 
 
 def measured_fps(times: NDArray[np.float64], *, header: float) -> float:
     """Frames per second by the time stamps, or the header's figure where both agree to 2 % (it is the exact one)."""
-    if len(times) < 2 or times[-1] <= times[0]:  # noqa: PLR2004
+    if len(times) < 2 or times[-1] <= times[0]:
         return header or 25.0
     fps = (len(times) - 1) / float(times[-1] - times[0])
-    if header and abs(fps / header - 1) < 0.02:  # noqa: PLR2004
+    if header and abs(fps / header - 1) < 0.02:
         return header
     return float(Fraction(fps).limit_denominator(1001))
 
@@ -132,18 +165,17 @@ def measured_fps(times: NDArray[np.float64], *, header: float) -> float:
 def read(source: Path | str | bytes, *, limits: Limits = Limits()) -> Video:  # noqa: B008
     """All frames of a path or of the bytes of a file. DataError as `frames`, and beyond `limits.volume` pixels."""
     images, times, volume = [], [], 0
-    for frame in frames(source, limits=limits):
-        volume += frame.image.shape[0] * frame.image.shape[1]
-        if volume > limits.volume:
-            raise DataError(f"{label(source)}: more than {limits.volume} pixels in all; cut it into clips first")
-        images.append(frame.image)
-        times.append(frame.time)
+    with reader(source, limits=limits) as (header, found):
+        for frame in found:
+            volume += frame.image.shape[0] * frame.image.shape[1]
+            if volume > limits.volume:
+                raise DataError(f"{label(source)}: more than {limits.volume} pixels in all; cut it into clips first")
+            images.append(frame.image)
+            times.append(frame.time)
     if len({image.shape for image in images}) > 1:
         raise DataError(f"{label(source)} changes its size midway")
     stamps = np.asarray(times)
-    with open_video(source) as (_, stream):
-        fps = measured_fps(stamps, header=rate(stream))
-    return Video(frames=np.stack(images), times=stamps, fps=fps)
+    return Video(frames=np.stack(images), times=stamps, fps=measured_fps(stamps, header=header.fps))
 
 
 def nearest(times: NDArray[np.float64], *, fps: float, start: float, count: int) -> NDArray[np.int64]:

@@ -50,7 +50,7 @@ def to_yuv(image: NDArray[np.uint8], reformatter: VideoReformatter) -> VideoFram
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
         threads=1,
     )
 

@@ -61,7 +61,9 @@ def test_rotation_is_applied(tmp_path: Path) -> None:
     plain = read(tmp_path / "plain.mp4").frames
     with av.open(str(tmp_path / "plain.mp4")) as source, av.open(str(tmp_path / "turned.mp4"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
-        stream.set_display_rotation(90) if hasattr(stream, "set_display_rotation") else pytest.skip("PyAV cannot write it")
+        stream.set_display_rotation(90) if hasattr(stream, "set_display_rotation") else pytest.skip(
+            "PyAV cannot write it"
+        )
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream

@@ -12,7 +12,16 @@ from dit_video.errors import DataError
 from dit_video.media.read import read
 from dit_video.media.write import write
 
-COLOURS = [(200, 30, 60), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (17, 130, 200), (255, 230, 0)]
+COLOURS = [
+    (200, 30, 60),
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+    (0, 0, 0),
+    (17, 130, 200),
+    (255, 230, 0),
+]
 
 
 @pytest.mark.parametrize("colour", COLOURS)
