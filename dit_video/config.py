@@ -114,14 +114,14 @@ def top_level(conf: Path, name: str) -> list[str]:
 # -- the check --------------------------------------------------------------------------------------------------------
 
 
-def check(config: Node, *, allowed: Sequence[str] = ALLOWED) -> None:
+def check(config: Node, *, allowed: Sequence[str] = ALLOWED, complete: bool = True) -> None:
     """Hold every `_target_` node of a config, resolved or not, against the signature of what it names.
 
-    Raises ConfigError with the key at fault: unknown or missing arguments, wrong types, targets that do not exist
-    or are not allowed.
+    Without `complete`, required arguments may be missing yet. Raises ConfigError with the key at fault: unknown or
+    missing arguments, wrong types, targets that do not exist or are not allowed.
     """
     for key, node in targets(config):
-        _check_node(key, node, allowed=allowed)
+        _check_node(key, node, allowed=allowed, complete=complete)
 
 
 def check_groups(config: Node, *, conf: Path) -> None:
@@ -162,7 +162,7 @@ def targets(node: object, key: str = "") -> Iterator[tuple[str, Node]]:
             yield from targets(value, f"{key}.{index}")
 
 
-def _check_node(key: str, node: Node, *, allowed: Sequence[str]) -> None:
+def _check_node(key: str, node: Node, *, allowed: Sequence[str], complete: bool) -> None:
     target = node["_target_"]
     found = None
     if isinstance(target, str) and target.startswith(tuple(allowed)):
@@ -183,7 +183,7 @@ def _check_node(key: str, node: Node, *, allowed: Sequence[str]) -> None:
         if expected:
             raise ConfigError(f"{key}.{name} must be {expected}, got {_show(node[name])}")
     unset = [name for name, argument in found.arguments.items() if argument.required and name not in keys]
-    if unset and not node.get("_partial_"):
+    if unset and complete and not node.get("_partial_"):
         raise ConfigError(f"{key}.{unset[0]} is not set; add {key}.{unset[0]}=VALUE ({target} needs it)")
 
 

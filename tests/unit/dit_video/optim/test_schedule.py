@@ -6,7 +6,9 @@ from dit_video.errors import ConfigError
 from dit_video.optim.schedule import Constant, Cosine, Trapezoid
 
 
-@pytest.mark.parametrize("schedule", [Constant(warmup=10), Cosine(total=100, warmup=10), Trapezoid(total=100, warmup=10)])
+@pytest.mark.parametrize(
+    "schedule", [Constant(warmup=10), Cosine(total=100, warmup=10), Trapezoid(total=100, warmup=10)]
+)
 def test_warm_up_is_linear_and_reaches_one(schedule: Constant | Cosine | Trapezoid) -> None:
     assert [schedule(n) for n in (0, 5, 10)] == [0.0, 0.5, 1.0]
 
