@@ -47,7 +47,8 @@ class Finite(Callback):
         if bad.item():
             raise UserError(
                 f"step {self.step}: the loss is {loss:g} and the gradient's norm {self.norm:g} on rank "
-                f"{trainer.global_rank}; nothing was updated. Samples: {' '.join(self.keys)}. Lower optim.lr, or take these samples out"
+                f"{trainer.global_rank}; nothing was updated. Samples: {' '.join(self.keys)}. "
+                "Lower optim.lr, or take these samples out"
             )
 
     def measures(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@
   reference), scaled by 0.2 sqrt(max(rows, columns)) so that AdamW's learning rate and decay fit both (Liu et al.
   2025, 2502.16982).
 - Newton-Schulz runs in float32 on the CPU: `torch.optim.Muon` does it in bfloat16, which a CPU emulates (2.3 s a
-  step where this takes 70 ms). On a GPU it is bfloat16.
+  step where this takes 50 ms). On a GPU it is bfloat16.
 - Matrices of one shape are stacked and iterated as one batch; kernels of more axes count as (first, all others).
 """
 
@@ -27,16 +27,36 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 def orthogonalise(matrices: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrices, roughly: singular values come to about 1. `matrices` (b, rows, columns)."""
-    a, b, c = COEFFICIENTS
     wide = matrices.shape[1] <= matrices.shape[2]
     work = matrices if wide else matrices.mT
     work = work.to(torch.bfloat16 if work.is_cuda else torch.float32)
     work = work / (work.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    by_gram = work.dtype is torch.float32 and work.shape[2] >= 2 * work.shape[1]
+    work = _iterate_gram(work, steps=steps) if by_gram else _iterate(work, steps=steps)
+    return (work if wide else work.mT).to(matrices.dtype)
+
+
+def _iterate(work: Tensor, *, steps: int) -> Tensor:
+    """`steps` times X <- (a + b G + c G G) X with G = X X^T."""
+    a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = work @ work.mT
         poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         work = torch.baddbmm(work, poly, work, beta=a)
-    return (work if wide else work.mT).to(matrices.dtype)
+    return work
+
+
+def _iterate_gram(work: Tensor, *, steps: int) -> Tensor:
+    """The same on the small side alone: G <- P G P and Q <- P Q, then Q X once. 1.6 to 1.9 times as fast from 1:2 on."""
+    a, b, c = COEFFICIENTS
+    gram, product = work @ work.mT, None
+    for step in range(steps):
+        poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        poly.diagonal(dim1=1, dim2=2).add_(a)
+        product = poly if product is None else poly @ product
+        if step < steps - 1:
+            gram = poly @ gram @ poly
+    return work if product is None else product @ work
 
 
 def is_matrix(parameter: nn.Parameter) -> bool:

@@ -36,9 +36,14 @@ def test_swapped_gives_the_same_bits_back() -> None:
     parameter = nn.Parameter(torch.randn(5))
     item, raw = Ema({"w": parameter}, half_life=10), parameter.detach().clone()
     item.averages["w"].zero_()
-    with pytest.raises(RuntimeError, match="inside"), item.swapped():
-        assert torch.equal(parameter, torch.zeros(5))
-        raise RuntimeError("inside")
+
+    def sample() -> None:
+        with item.swapped():
+            assert torch.equal(parameter, torch.zeros(5))
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        sample()
     assert torch.equal(parameter, raw)
 
 
