@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 HALF_SQUARE = math.sqrt(math.pi) / 2  # half the side, for the area of the unit disc
+JITTER = 0.07  # how far from the middle a path may lie, in short sides
 INRADIUS = math.sqrt(math.pi / (3 * math.sqrt(3)))  # of the equilateral triangle with the area of the unit disc
 EXTENT = {  # how far each shape reaches from its centroid: up, down, left and right, for the area of the unit disc
     "circle": (1.0, 1.0, 1.0),
@@ -97,14 +98,16 @@ def _rooms(things: int, height: int, width: int, rng: Generator) -> list[tuple[f
 def _start(
     shape: str, radius: float, room: tuple[float, float, float, float], travel: Array, rng: Generator
 ) -> Array:
-    """A place to start from such that the whole path stays in the room; a path too long is moved as far in as it goes."""
+    """A place to start from: the path's middle near the room's, and all of it inside."""
     up, down, side = (reach * radius + 1.0 for reach in EXTENT[shape])
     top, bottom, left, right = room
-    spans = ((top + up, bottom - down, travel[0]), (left + side, right - side, travel[1]))
+    spans = ((top, bottom, up, down, travel[0]), (left, right, side, side, travel[1]))
     place = []
-    for low, high, move in spans:
-        first, last = low - min(move, 0.0), high - max(move, 0.0)
-        place.append(rng.uniform(first, last) if first < last else (first + last) / 2)
+    for low, high, before, after, move in spans:
+        first, last = low + before - min(move, 0.0), high - after - max(move, 0.0)
+        middle = (low + high + before - after - move) / 2
+        spread = min(JITTER * min(bottom - top, right - left), max(last - first, 0.0) / 2)
+        place.append(min(max(middle, first), max(first, last)) + rng.uniform(-spread, spread))
     return np.array(place)
 
 

@@ -75,7 +75,7 @@ def header(data: bytes) -> tuple[str, int, int]:
 
 
 def read_image(source: Path | str | bytes, *, limits: Limits = Limits()) -> NDArray[np.uint8]:  # noqa: B008
-    """RGB uint8 (h, w, 3) of a path or bytes, turned as its EXIF says, without alpha. DataError where it cannot be read."""
+    """RGB uint8 (h, w, 3) of a path or bytes, turned as its EXIF says, without alpha; DataError if unreadable."""
     import cv2
 
     data = load_bytes(source)

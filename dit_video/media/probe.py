@@ -1,6 +1,6 @@
 """What a video file says about itself, read without decoding it (but for one frame, which knows the rotation).
 
-- Only demuxers of plain containers are allowed, and only the `file` protocol: a playlist cannot open other files or URLs.
+- Only demuxers of plain containers are allowed, and only the `file` protocol: a playlist opens no other files or URLs.
 - Sizes are as shown: after rotation, and with square pixels.
 - `Limits` hold at the probe and again while decoding, since headers lie.
 """
@@ -30,7 +30,7 @@ UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a single file may cost: `pixels` of a frame, `frames`, `seconds`, and `volume` pixels of all frames held at once."""
+    """What a file may cost: `pixels` of a frame, `frames`, `seconds`, and `volume`, pixels of all frames together."""
 
     pixels: int = 8192 * 4608
     frames: int = 120_000

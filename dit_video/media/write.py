@@ -1,4 +1,4 @@
-"""H.264 MP4 out, frame by frame: yuv420p, tagged and converted as BT.709, index at the front so that browsers start at once."""
+"""H.264 MP4 out, frame by frame: yuv420p, tagged and converted as BT.709, the index first so that browsers start."""
 
 from __future__ import annotations
 

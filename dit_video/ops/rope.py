@@ -26,14 +26,13 @@ def angles(position: Tensor, *, pairs: int, base: float = 100.0) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-def rotary(position: Tensor, *, width: int, base: float = 100.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (n, 1, width/2) for heads of `width`; compute once a pack."""
-    angle = angles(position, pairs=width // 2, base=base)[:, None]
-    return angle.cos(), angle.sin()
+def rotary(position: Tensor, *, width: int, base: float = 100.0) -> Tensor:
+    """Unit complex numbers (n, 1, 1, width/2) for heads of `width`; compute once a pack."""
+    angle = angles(position, pairs=width // 2, base=base)[:, None, None]
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate the pairs (i, i + e/2) of x (n, h, e) by `turn` from `rotary`."""
-    cos, sin = turn
-    first, second = rearrange(x, "n h (two e) -> two n h e", two=2)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Rotate the pairs (2i, 2i + 1) of x (n, two, h, e) by `turn` from `rotary`, as complex numbers in float32."""
+    pairs = torch.view_as_complex(rearrange(x.float(), "n two h (e pair) -> n two h e pair", pair=2))
+    return rearrange(torch.view_as_real(pairs * turn), "n two h e pair -> n two h (e pair)").to(x.dtype)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from dit_video.models.dit.block import Block, Modulation, modulate
+from dit_video.models.dit.block import Block
 from dit_video.models.dit.embed import LevelEmbed, PlaceEmbed
 from dit_video.models.dit.init import initialise
 from dit_video.ops.rope import rotary
@@ -77,8 +77,8 @@ class DiT(nn.Module):
         context = self.text_in(context)[layout_clips(layout)]
         for block in self.layers:
             tokens = block(tokens, context, shared, layout.frame, turn, layout.lengths)
-        shift, scale = self.modulation_out(signal)[layout.frame].chunk(2, dim=-1)
-        velocity = self.patch_out(modulate(self.norm_out(tokens), Modulation(shift, scale, scale)))
+        shift, scale = nn.functional.embedding(layout.frame, self.modulation_out(signal)).chunk(2, dim=-1)
+        velocity = self.patch_out(torch.addcmul(shift, self.norm_out(tokens), 1 + scale))
         return torch.empty_like(velocity).index_copy(0, order, velocity)
 
 

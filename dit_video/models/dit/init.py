@@ -32,3 +32,4 @@ def tag(dit: DiT) -> None:
     for block in dit.layers:
         for parameter in block.parameters():
             parameter.matrix = parameter.ndim == 2  # noqa: PLR2004
+        block.attn.qkv.weight.parts, block.text.kv.weight.parts, block.mlp.up.weight.parts = 3, 2, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,8 +10,14 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from dit_video.models.text.tokenizer import Tokenizer
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+BYTES = 64  # of vocabulary JSON a token, at most
 
 
 class TextLayer(nn.Module):
@@ -32,10 +39,10 @@ class TextLayer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token numbers (s, l) to context (s, l, width).
+    """Captions to context (s, l, width). It carries its tokenizer, so a checkpoint of it needs nothing else.
 
     Args:
-        vocabulary: number of tokens.
+        vocabulary: most tokens the tokenizer may have.
         length: l, to which captions are padded or cut.
         width: of the context.
         depth: number of layers.
@@ -44,11 +51,12 @@ class TextEncoder(nn.Module):
 
     def __init__(self, *, vocabulary: int, length: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        self.length, self.width = length, width
+        self.length, self.size = length, vocabulary
         self.words = nn.Embedding(vocabulary, width)
         self.places = nn.Parameter(torch.zeros(length, width))
         self.layers = nn.ModuleList(TextLayer(width, heads=heads) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.register_buffer("vocabulary", torch.zeros(BYTES * vocabulary, dtype=torch.uint8))
         nn.init.normal_(self.words.weight, std=1.0)
         nn.init.normal_(self.places, std=0.3)
         for parameter in self.parameters():
@@ -57,7 +65,21 @@ class TextEncoder(nn.Module):
             for parameter in layer.parameters():
                 parameter.no_decay, parameter.matrix = parameter.ndim < 2, parameter.ndim == 2  # noqa: PLR2004
 
-    def forward(self, words: Tensor) -> Tensor:
+    def set_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Carry `tokenizer` from now on; DataError if it does not fit."""
+        self.vocabulary.copy_(tokenizer.to_tensor(length=len(self.vocabulary)))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer this encoder was trained with; DataError if it has none yet."""
+        return Tokenizer.from_tensor(self.vocabulary)
+
+    def forward(self, captions: Sequence[str]) -> Tensor:
+        """Context (s, l, width) of s captions; "" is the empty prompt of guidance."""
+        return self.encode(self.tokenizer.encode(captions, length=self.length).to(self.places.device))
+
+    def encode(self, words: Tensor) -> Tensor:
+        """Context (s, l, width) of token numbers (s, l)."""
         context = self.words(words) + self.places
         for layer in self.layers:
             context = layer(context)

@@ -4,7 +4,9 @@
   corpus's principal components to start with, the convolutions start at zero.
 - Frame t of the latent sees frames up to t alone, so a video is a stream: `stream_decode` equals `decode`, with memory
   constant in the video's length.
-- `normalise` maps latents to zero mean and about unit variance a channel; its statistics are stored with the weights.
+- `normalise` maps latents to zero mean and about unit variance; its statistics are stored with the weights. `equalise`
+  says how far the channels' scales are evened out: principal components that keep some of theirs are learnt from coarse
+  to fine.
 """
 
 from __future__ import annotations
@@ -106,6 +108,7 @@ class VAE(nn.Module):
         time: frames that each stage's entry makes one of; their product is the compression in time.
         space: pixels a side that each stage's entry makes one of; their product is the compression in space.
         logvar: of the posterior, the same everywhere: how much noise the decoder learns to bear.
+        equalise: 1 normalises every channel to unit variance, 0 all channels by one scale.
     """
 
     def __init__(
@@ -117,10 +120,11 @@ class VAE(nn.Module):
         time: Sequence[int] = (1, 2, 2),
         space: Sequence[int] = (2, 2, 2),
         logvar: float = -5.0,
+        equalise: float = 1.0,
     ) -> None:
         super().__init__()
         self.compression = Compression(time=math.prod(time), space=math.prod(space), channels=channels)
-        self.logvar = logvar
+        self.logvar, self.equalise = logvar, equalise
         stages = list(zip(time, space, strict=True))
         self.encoder = Encoder(self.compression, widths=widths, blocks=blocks, stages=stages)
         self.decoder = Decoder(self.compression, widths=widths, blocks=blocks, stages=stages)
@@ -144,13 +148,18 @@ class VAE(nn.Module):
         posterior = self.posterior(video)
         return self.decoder(posterior.sample(noise)), posterior
 
+    def scale(self) -> Tensor:
+        """What `normalise` divides by, (c, 1, 1, 1)."""
+        overall = self.std.square().mean().sqrt()
+        return (self.std**self.equalise * overall ** (1 - self.equalise))[:, None, None, None]
+
     def normalise(self, latent: Tensor) -> Tensor:
-        """Raw latents to what the DiT sees: zero mean, unit variance a channel over the corpus."""
-        return (latent - self.mean[:, None, None, None]) / self.std[:, None, None, None]
+        """Raw latents to what the DiT sees: zero mean and about unit variance over the corpus."""
+        return (latent - self.mean[:, None, None, None]) / self.scale()
 
     def denormalise(self, latent: Tensor) -> Tensor:
         """The reverse of `normalise`."""
-        return latent * self.std[:, None, None, None] + self.mean[:, None, None, None]
+        return latent * self.scale() + self.mean[:, None, None, None]
 
     def encode(self, video: Tensor) -> Tensor:
         """Normalised latent (b, c, 1 + k, h', w') of a video (b, 3, 1 + k*time, h, w) in [-1, 1]."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, repeat
+from einops import repeat
 from torch import Tensor
 
 from dit_video.batch import Layout
+from dit_video.ops.patch import patchify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Clip:
 
 def clip_tokens(latent: Tensor, *, times: Tensor, given: Tensor, lead: Tensor, patch: int, sound: bool = True) -> Clip:
     """Tokens of a latent (c, t, h, w) whose frames stand at `times` (t,); a clip that is not `sound` has weight 0."""
-    data = rearrange(latent, "c t (h p) (w q) -> (t h w) (c p q)", p=patch, q=patch)
+    data = patchify(latent, patch=patch)
     frames, rows, columns = latent.shape[1], latent.shape[2] // patch, latent.shape[3] // patch
     frame = repeat(torch.arange(frames), "t -> (t h w)", h=rows, w=columns)
     position = torch.stack(

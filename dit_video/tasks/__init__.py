@@ -1,0 +1,1 @@
+"""Thin LightningModules: a model, its loss, its optimizer."""

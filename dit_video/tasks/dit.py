@@ -1,0 +1,73 @@
+"""Training the DiT: flow matching on packs, with a noise level a frame, text trained along, captions dropped at times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import LightningModule
+
+from dit_video.flow.levels import Levels
+from dit_video.flow.matching import corrupt, matching_loss
+from dit_video.models.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from dit_video.batch import PackBatch
+    from dit_video.models.dit import DiT
+    from dit_video.models.text.encoder import TextEncoder
+
+
+class DiTTask(LightningModule):
+    """Trains a DiT and its small text encoder on PackBatch.
+
+    Args:
+        dit: makes the model.
+        text: makes the text encoder.
+        optim: makes the optimizer of named parameters.
+        levels: distribution of noise levels.
+        seed: key of the noise and its levels.
+    """
+
+    def __init__(
+        self,
+        *,
+        dit: Callable[[], DiT],
+        text: Callable[[], TextEncoder],
+        optim: Callable[[list[tuple[str, nn.Parameter]]], torch.optim.Optimizer],
+        levels: Levels | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.build_dit, self.build_text, self.optim = dit, text, optim
+        self.levels, self.seed = levels or Levels(), seed
+
+    def configure_model(self) -> None:
+        """Build the models once; the vocabulary is a pure function of the dataset's captions."""
+        if hasattr(self, "dit"):
+            return
+        self.dit, self.text = self.build_dit(), self.build_text()
+        texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
+        self.text.set_tokenizer(Tokenizer.train(texts, size=self.text.size))
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What the optimizer and the EMA hold."""
+        return {f"dit.{n}": p for n, p in self.dit.named_parameters()} | {
+            f"text.{n}": p for n, p in self.text.named_parameters()
+        }
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer over both models."""
+        return self.optim(list(self.trained().items()))
+
+    def training_step(self, batch: PackBatch, index: int) -> dict[str, Any]:
+        """The loss, weighted by tokens over the global step."""
+        del index
+        place = batch.place
+        noisy, velocity, sigma = corrupt(batch, levels=self.levels, seed=self.seed)
+        predicted = self.dit(noisy, sigma, batch.layout, self.text(batch.captions))
+        loss, metrics = matching_loss(predicted, velocity, sigma, batch)
+        return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}

@@ -1,0 +1,53 @@
+"""Sample from a run: `python sample.py checkpoint=RUN prompt="..." size=48x32 seconds=2 out=a.mp4 [key=value ...]`.
+
+Text to video by default; `image=` starts from a picture; `video= extend=forward|backward` goes on before or after it;
+`prompts=FILE` makes one video a line into the folder `out`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from dit_video import config, log
+from dit_video.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONF = Path(__file__).parent / "conf"
+
+
+TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compose the settings of the command line with Hydra and sample; a user's mistake is one line and exit code 2."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with config.one_line(debug="run.debug=true" in arguments):
+        sys.argv[1:] = config.rewrite(arguments, conf=CONF, name="sample", texts=TEXTS)
+        hydra.main(config_path=str(CONF.resolve()), config_name="sample", version_base="1.3")(run)()
+
+
+def run(cfg: DictConfig) -> None:
+    """Check the settings before torch is imported, then make the videos."""
+    with config.one_line(debug=bool(cfg.run.debug)):
+        node = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(node, dict)
+        settings = {"_target_": "dit_video.pipeline.command.sample"} | {k: v for k, v in node.items() if k != "run"}
+        for key in config.missing(settings):
+            raise ConfigError(f"{key} is not set; add {key}=VALUE")
+        config.check({"sample": settings})
+        log.setup()
+        hydra.utils.instantiate(settings, _convert_="all")
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError):
+        main(sys.argv[1:])
