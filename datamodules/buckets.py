@@ -1,6 +1,6 @@
 """The bucket table: which size, of a few, a clip is brought to.
 
-- Given by hand as "FRAMESxHEIGHTxWIDTH", or generated: all sizes in steps of `multiple` under a budget of pixels a frame.
+- Given by hand as "FRAMESxHEIGHTxWIDTH", or generated: all sizes in steps of `multiple` under a pixel budget.
 - A clip takes the nearest aspect ratio, the largest size of that ratio that it fills, then the most frames it has.
 """
 
@@ -26,7 +26,7 @@ class Buckets:
     chosen: dict[tuple[int, int, int], VideoShape | None] = field(default_factory=dict, compare=False)
 
     def choose(self, *, frames: int, height: int, width: int) -> VideoShape | None:
-        """The bucket of a clip of this many frames (at the recipe's rate) and this size; None where it has too few frames."""
+        """The bucket of a clip of this size and this many frames at the recipe's rate; None where these are too few."""
         asked = (frames, height, width)
         if asked not in self.chosen:
             sizes = [size for size, counts in self.table.items() if counts[0] <= frames]
@@ -57,7 +57,9 @@ def parse(text: str) -> VideoShape:
     """A bucket written as FRAMESxHEIGHTxWIDTH."""
     matched = re.fullmatch(r"(\d+)x(\d+)x(\d+)", str(text).strip())
     if matched is None:
-        raise ConfigError(f"bucket {text!r} must be written FRAMESxHEIGHTxWIDTH, such as 17x48x64; change datamodules.sizes")
+        raise ConfigError(
+            f"bucket {text!r} must be written FRAMESxHEIGHTxWIDTH, such as 17x48x64; change datamodules.sizes"
+        )
     frames, height, width = map(int, matched.groups())
     return VideoShape(frames=frames, height=height, width=width)
 
@@ -70,13 +72,15 @@ def listed(sizes: Sequence[str], *, time: int, multiple: int) -> Buckets:
         if shape.frames < 1 or (shape.frames - 1) % time:
             raise ConfigError(f"bucket {text}: frames must be 1 + k*{time}; change datamodules.sizes")
         if shape.height < multiple or shape.width < multiple or shape.height % multiple or shape.width % multiple:
-            raise ConfigError(f"bucket {text}: height and width must be multiples of {multiple}; change datamodules.sizes")
+            raise ConfigError(
+                f"bucket {text}: height and width must be multiples of {multiple}; change datamodules.sizes"
+            )
         table.setdefault((shape.height, shape.width), set()).add(shape.frames)
     return Buckets(table={size: tuple(sorted(counts)) for size, counts in table.items()})
 
 
 def generated(*, pixels: int, frames: int, time: int, multiple: int) -> Buckets:
-    """All sizes of at most `pixels` a frame in steps of `multiple`, aspect 1:4 to 4:1, of 1, 1 + time, ... `frames` frames."""
+    """All sizes of at most `pixels` in steps of `multiple`, aspect 1:4 to 4:1, of 1, 1 + time, ... `frames` frames."""
     units = pixels // (multiple * multiple)
     if units < 1:
         raise ConfigError(f"pixels={pixels} is less than one patch of {multiple}x{multiple}; raise datamodules.pixels")

@@ -1,4 +1,4 @@
-"""Which caption a sample gets, and whether it is dropped: keyed by (seed, stream, ordinal), as everything about a sample."""
+"""Which caption a sample gets, and whether it is dropped: keyed by (seed, stream, ordinal), as all about a sample."""
 
 from __future__ import annotations
 

@@ -187,13 +187,22 @@ class ClipData(LightningDataModule):
         log.get("dit_video.datamodules").info(
             "%d of %d clips to train on (%d too short for every bucket)", len(rows), len(self.index), short
         )
-        dealt = deal(
-            self.index.shard, rows, packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed
-        )
+        dealt = deal(self.index.shard, rows, packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed)
         packer = partial(grouped, batch=self.batch)
         return Plan(
-            order=dealt, measure=self.measure, packer=packer, packs=self.packs, micro=1, window=self.window, seed=self.seed
+            order=dealt,
+            measure=self.measure,
+            packer=packer,
+            packs=self.packs,
+            micro=1,
+            window=self.window,
+            seed=self.seed,
         )
+
+    def texts(self) -> list[str]:
+        """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
+        rows = self.rows(held_out=False).tolist()
+        return [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
 
     def measure(self, stream: int, rows: NDArray[np.int64], ordinal: int) -> Iterator[Item]:
         """Items of a stretch of a stream: one kind a bucket, cost by pixels."""
@@ -221,9 +230,7 @@ class ClipData(LightningDataModule):
 
     def held_out_batch(self, rows: Sequence[int], number: int) -> ClipBatch:
         """Rows of one bucket as a batch outside of the order (stream -1)."""
-        place = Place(
-            step=0, samples_seen=0, micro=0, micros=1, packs=((-1, number),), step_weight=float(len(rows))
-        )
+        place = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((-1, number),), step_weight=float(len(rows)))
         texts = tuple(self.captions.pick(row, level=0.0) for row in rows)
         return self.loader.load(rows, [0] * len(rows), captions=texts, place=place).batch
 

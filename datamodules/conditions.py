@@ -51,7 +51,7 @@ def conditions(weights: Mapping[str, float], *, seed: int) -> Conditions:
 def settle(pattern: int, level: float, *, frames: int, tails: Sequence[int], image: bool) -> tuple[str, int]:
     """The pattern a sample really has and its cut: p frames given for a prefix, tail m for a suffix."""
     name = PATTERNS[pattern]
-    if image or frames < 2 or (name == "suffix" and not tails):  # noqa: PLR2004
+    if image or frames < 2 or (name == "suffix" and not tails):
         return "none", 0
     if name == "first":
         return name, 1

@@ -74,7 +74,9 @@ def tables(folder: Path, columns: Sequence[str] | None = None) -> dict[str, list
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parts = [pq.read_table(path, columns=list(columns) if columns else None) for path in sorted(folder.glob("*.parquet"))]
+    parts = [
+        pq.read_table(path, columns=list(columns) if columns else None) for path in sorted(folder.glob("*.parquet"))
+    ]
     if not parts:
         return {}
     merged = pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
@@ -102,7 +104,9 @@ def load(dataset: str | Path) -> Index:
     rows = tables(folder / "index", [*COLUMNS, *MEDIA])
     found = len(rows.get("key", ()))
     if not found or found != about["samples"]:
-        raise DataError(f"the index of {dataset} has {found} samples, dataset.json counts {about['samples']}; curate again")
+        raise DataError(
+            f"the index of {dataset} has {found} samples, dataset.json counts {about['samples']}; curate again"
+        )
     return Index(
         folder=str(folder),
         fingerprint=str(about["fingerprint"]),
@@ -122,7 +126,9 @@ def load_captions(index: Index, name: str) -> list[str | None]:
     folder = Path(index.folder) / "captions" / name
     rows = tables(folder, ["key", "text"])
     if not rows:
-        raise DataError(f"{index.folder} has no captions/{name}; make them with step=captions or step=recaption name={name}")
+        raise DataError(
+            f"{index.folder} has no captions/{name}; make them with step=captions or step=recaption name={name}"
+        )
     texts = dict(zip(rows["key"], rows["text"], strict=True))
     return [texts.get(key) for key in index.key]
 
@@ -148,7 +154,9 @@ def load_latents(index: Index, name: str) -> LatentIndex:
     shards = sorted(set(index.shard.tolist()))
     missing = [shard for shard in shards if not (folder / f"{shard:06d}.parquet").is_file()]
     if missing:
-        raise DataError(f"latents/{name} of {index.folder} lacks {len(missing)} shards; run step=encode again to finish it")
+        raise DataError(
+            f"latents/{name} of {index.folder} lacks {len(missing)} shards; run step=encode again to finish it"
+        )
     rows = tables(folder)
     place = {key: at for at, key in enumerate(rows["key"])}
     at = [place.get(key) for key in index.key]

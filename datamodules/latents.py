@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from datamodules import captions, conditions, index
 from datamodules.conditions import Conditions, frame_counts, settle
 from datamodules.index import Index, LatentIndex
-from datamodules.layout import Clip, conditioned, join, padding
 from datamodules.order import deal
 from datamodules.packs import Item, Pack, pack
 from datamodules.plan import Batches, Loaded, Micros, Plan
@@ -25,6 +24,7 @@ from datamodules.steps import Micro, micros
 from dit_video import log
 from dit_video.batch import PackBatch
 from dit_video.errors import ConfigError, DataError
+from dit_video.ops.layout import Clip, conditioned, join, padding
 from dit_video.shapes import LatentShape
 
 if TYPE_CHECKING:
@@ -211,13 +211,17 @@ class LatentData(LightningDataModule):
         fits = longest <= self.length
         if not (encoded & fits).any():
             raise ConfigError(
-                f"no clip fits into a pack of {self.length} tokens, the smallest takes {int(longest[encoded].min(initial=0))}; "
-                "raise datamodules.length"
+                f"no clip fits into a pack of {self.length} tokens, the smallest takes "
+                f"{min(longest[encoded].tolist(), default=0)}; raise datamodules.length"
             )
         held = index.held_out(self.index, self.held)
         log.get("dit_video.datamodules").info(
             "%d of %d clips to train on (%d not encoded, %d too long for a pack of %d tokens)",
-            int((encoded & fits & ~held).sum()), len(held), int((~encoded).sum()), int((encoded & ~fits).sum()), self.length,
+            int((encoded & fits & ~held).sum()),
+            len(held),
+            int((~encoded).sum()),
+            int((encoded & ~fits).sum()),
+            self.length,
         )
         return np.flatnonzero(encoded & fits & ~held & np.asarray(usable))
 
@@ -250,7 +254,13 @@ class LatentData(LightningDataModule):
             tokens = whole * area[at]
             weight = float((whole - given) * area[at])
             yield Item(
-                row=row, ordinal=ordinal + at, tokens=tokens, weight=weight, cost=float(tokens) ** 2, pattern=name, cut=cut
+                row=row,
+                ordinal=ordinal + at,
+                tokens=tokens,
+                weight=weight,
+                cost=float(tokens) ** 2,
+                pattern=name,
+                cut=cut,
             )
 
     def train_dataloader(self) -> Batches:

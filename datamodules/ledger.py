@@ -1,6 +1,6 @@
 """Which samples were trained on: `python -m datamodules.ledger dataset=DIR steps=A:B [key=value ...]`.
 
-Lists step, samples seen, stream, pack, ordinal, key and source of every sample of steps A to B (exclusive), from the index alone.
+Lists step, samples seen, stream, pack, ordinal, key and source of every sample of steps A to B - 1, by the index.
 `run=FOLDER` takes the settings of a training run's config.yaml; without it, keys are arguments of LatentData, or with
 `kind=clips` of ClipData.
 """
@@ -34,8 +34,8 @@ def settings(arguments: Sequence[str]) -> dict[str, Any]:
     plain = [item for item in arguments if not item.startswith("steps=")]  # YAML would read 3:5 as a time of day
     found = OmegaConf.to_container(OmegaConf.from_dotlist(plain))
     assert isinstance(found, dict)
-    steps = {"steps": item.removeprefix("steps=") for item in arguments if item.startswith("steps=")}
-    return {str(key): value for key, value in found.items()} | steps
+    named = [item.removeprefix("steps=") for item in arguments if item.startswith("steps=")]
+    return {str(key): value for key, value in found.items()} | ({"steps": named[-1]} if named else {})
 
 
 def span(text: str) -> tuple[int, int]:

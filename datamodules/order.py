@@ -1,4 +1,4 @@
-"""Canonical streams: which sample comes at which place, a pure function of (shards, seed). No ranks, no workers, no state.
+"""Canonical streams: which sample comes at which place, a pure function of (shards, seed): no ranks, workers or state.
 
 - Epoch e permutes the shards with a generator keyed (seed, e); the shard at place p belongs to stream p mod C.
 - A stream reads its shards one after the other, shuffled inside a window of a few shards, epoch after epoch.
@@ -44,10 +44,12 @@ class Order:
             epoch += 1
 
 
-def deal(shard: NDArray[np.int64], rows: NDArray[np.int64], *, packs: int, streams: int, window: int, seed: int) -> Order:
+def deal(
+    shard: NDArray[np.int64], rows: NDArray[np.int64], *, packs: int, streams: int, window: int, seed: int
+) -> Order:
     """An order over `rows` of an index whose samples lie in shards `shard`.
 
-    The number of streams is the largest divisor of `packs` (of a step) that is at most `streams` and the shards there are.
+    The number of streams is the largest divisor of `packs` (of a step) up to `streams` and the shards there are.
     """
     groups: dict[int, list[int]] = {}
     for row in rows.tolist():
@@ -59,7 +61,9 @@ def deal(shard: NDArray[np.int64], rows: NDArray[np.int64], *, packs: int, strea
     return Order(rows=tuple(map(tuple, groups.values())), streams=count, window=max(window, 1), seed=seed)
 
 
-def uniform(seed: int, purpose: str, stream: int, ordinal: NDArray[np.int64] | int, draw: int = 0) -> NDArray[np.float64]:
+def uniform(
+    seed: int, purpose: str, stream: int, ordinal: NDArray[np.int64] | int, draw: int = 0
+) -> NDArray[np.float64]:
     """Numbers in [0, 1) keyed by (seed, purpose, stream, ordinal, draw): splitmix64, so that thousands cost nothing."""
     base = np.uint64(seed_for(seed, purpose, stream, draw))
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""From the bytes of a sample to pixels of its bucket: time by nearest stamp, space by area, the rest cropped off the sides."""
+"""From the bytes of a sample to pixels of its bucket: time by nearest stamp, space by area, the rest cropped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
 
 
 def clip(data: bytes, suffix: str, bucket: VideoShape, *, fps: float, start: int = 0) -> NDArray[np.uint8]:
-    """Frames `start` and on (counted at `fps`) as uint8 (t, h, w, 3) of the bucket's shape. DataError where unreadable."""
+    """Frames `start` and on (counted at `fps`) as uint8 (t, h, w, 3) of the bucket; DataError where unreadable."""
     if suffix != VIDEO:
         images = [read_image(data)] * bucket.frames
     else:

@@ -1,4 +1,4 @@
-"""The plan of a run, shared by both datamodules: rows that take part, streams, packs, steps, and the loader over them."""
+"""The plan of a run, shared by both datamodules: rows that take part, streams, packs, steps, and their loader."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class Micros:
     def choose(self, packs: Iterable[Pack]) -> tuple[str, ...]:
         """The caption of each item, pack after pack."""
         return tuple(
-            self.captions.choose(item.row, stream=pack.stream, ordinal=item.ordinal) for pack in packs for item in pack.items
+            self.captions.choose(item.row, stream=pack.stream, ordinal=item.ordinal)
+            for pack in packs
+            for item in pack.items
         )
 
 
@@ -128,7 +130,7 @@ class Batches:
             )
 
 
-def same(item: Any) -> Any:  # noqa: ANN401 whatever a dataset returns
+def same(item: Any) -> Any:
     """Items are whole micro-batches already."""
     return item
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from dit_video.errors import DataError
 
 
-class Damaged(DataError):
+class DamagedError(DataError):
     """A member whose bytes are missing or differ from the index; its place in the order is kept, with weight 0."""
 
 
@@ -28,13 +28,13 @@ class Shards:
         return {"folder": self.folder, "open": {}}
 
     def read(self, shard: int, *, offset: int, size: int, sha256: str) -> bytes:
-        """The bytes of one member; Damaged where they are not those of the index."""
+        """The bytes of one member; DamagedError where they are not those of the index."""
         try:
             data = self._read(shard, offset, size)
         except OSError as error:
-            raise Damaged(f"{self.folder}/{shard:06d}.tar: {error}") from error
+            raise DamagedError(f"{self.folder}/{shard:06d}.tar: {error}") from error
         if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
-            raise Damaged(f"{self.folder}/{shard:06d}.tar: {size} bytes at {offset} are not those of the index")
+            raise DamagedError(f"{self.folder}/{shard:06d}.tar: {size} bytes at {offset} are not those of the index")
         return data
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:

@@ -1,7 +1,7 @@
 """Which packs make step s, and which of them a rank takes: a pure function of the streams' packs.
 
-- A step has `packs` packs, as many of every stream. Over a window of steps packs are regrouped so that those of one step cost
-  about the same: equal tokens are not equal time, and the slowest rank sets the pace.
+- A step has `packs` packs, as many of every stream. Over a window of steps packs are regrouped so that those of one
+  step cost about the same: equal tokens are not equal time, and the slowest rank sets the pace.
 - Packs are dealt to micro-batches before ranks are: a micro-batch has the same contents for any number of ranks.
 - There is nothing to save: to begin at a step, the steps before it are replayed from the index.
 """

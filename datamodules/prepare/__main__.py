@@ -25,7 +25,11 @@ CONF = Path(__file__).parents[2] / "conf"
 def steps() -> dict[str, str]:
     """The function behind each step, from conf/prepare.yaml."""
     nodes = OmegaConf.load(CONF / "prepare.yaml")
-    return {str(name): node["_target_"] for name, node in nodes.items() if isinstance(node, DictConfig) and "_target_" in node}
+    return {
+        str(name): node["_target_"]
+        for name, node in nodes.items()
+        if isinstance(node, DictConfig) and "_target_" in node
+    }
 
 
 def chosen(arguments: Sequence[str], known: Mapping[str, str]) -> str:
@@ -39,7 +43,7 @@ def chosen(arguments: Sequence[str], known: Mapping[str, str]) -> str:
 
 
 def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) -> list[str]:
-    """Overrides as Hydra wants them: `key=value` becomes `++STEP.key=value`; ConfigError for a key the step does not take."""
+    """Overrides as Hydra wants them: `key=value` becomes `++STEP.key=value`; ConfigError for a key it does not take."""
     found = []
     for item in arguments:
         matched = re.fullmatch(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", item, flags=re.DOTALL)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VIDEOS = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .ts .mts .m2ts .flv .wmv .asf .ogv .3gp .ivf .gif .h264 .hevc .y4m".split()
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"}
+    | {".m2v", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv"}
+    | {".3gp", ".ivf", ".gif", ".h264", ".hevc", ".y4m"}
 )
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 LOOK = 256  # longer side of the frames in which cuts are sought

@@ -48,16 +48,18 @@ class Shard:
     plan: str
 
 
-def index_schema() -> Any:  # noqa: ANN401 pyarrow is imported where it is needed
+def index_schema() -> Any:
     """Columns of index/*.parquet."""
     import pyarrow as pa
 
     texts, whole, real = pa.string(), pa.int64(), pa.float64()
     return pa.schema(
-        [("key", texts), ("shard", whole), ("kind", texts), ("frames", whole), ("height", whole), ("width", whole)]
-        + [("fps", real), ("seconds", real), ("source", texts), ("start_seconds", real), ("caption", texts)]
-        + [("sha256", texts), ("media_name", texts), ("media_offset", whole), ("media_size", whole)]
-        + [("json_name", texts), ("json_offset", whole), ("json_size", whole)]
+        [
+            *[("key", texts), ("shard", whole), ("kind", texts), ("frames", whole), ("height", whole)],
+            *[("width", whole), ("fps", real), ("seconds", real), ("source", texts), ("start_seconds", real)],
+            *[("caption", texts), ("sha256", texts), ("media_name", texts), ("media_offset", whole)],
+            *[("media_size", whole), ("json_name", texts), ("json_offset", whole), ("json_size", whole)],
+        ]
     )
 
 
@@ -72,7 +74,9 @@ def read_captions(path: Path, folder: Path) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.DictReader(file)
             if not {"file", "caption"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{path} must have the columns file,caption; it has {','.join(reader.fieldnames or ())}")
+                raise DataError(
+                    f"{path} must have the columns file,caption; it has {','.join(reader.fieldnames or ())}"
+                )
             rows = [(row["file"] or "", row["caption"] or "") for row in reader]
     except (OSError, csv.Error) as error:
         raise DataError(f"cannot read captions_csv={path}: {error}") from error
@@ -88,14 +92,20 @@ def find_sources(folder: Path, captions_csv: Path | None) -> list[Source]:
     """Videos and images under `folder`, by name; DataError where there are none."""
     if not folder.is_dir():
         raise DataError(f"source={folder} is not a folder; give source=DIR with videos and images")
-    visible = [path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    visible = [
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     paths = sorted(path.relative_to(folder).as_posix() for path in visible if path.suffix.lower() in VIDEOS | IMAGES)
     if not paths:
-        raise DataError(f"source={folder} has no videos or images; expected files such as .mp4, .webm, .mov, .png, .jpg")
+        raise DataError(
+            f"source={folder} has no videos or images; expected files such as .mp4, .webm, .mov, .png, .jpg"
+        )
     table = captions_csv if captions_csv is not None else folder / "captions.csv"
     captions = read_captions(table, folder) if captions_csv is not None or table.is_file() else {}
     if captions and not set(captions) & set(paths):
-        log.get("dit_video.datamodules").warning(f"warning: {table} names none of the files in {folder}; its file column is relative to the CSV or to source=")
+        log.get("dit_video.datamodules").warning(
+            "%s names none of the files in %s; its file column is relative to the CSV or to source=", table, folder
+        )
     return [Source(path=path, caption=captions.get(path, "")) for path in paths]
 
 
@@ -211,13 +221,13 @@ def curate(
     if not 0 < min_seconds <= max_seconds:
         raise DataError(f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}")
     limits = Limits(pixels=max_pixels, frames=max_frames, seconds=max_file_seconds)
-    rules = Rules(
-        max_seconds=max_seconds, min_seconds=min_seconds, cut_threshold=cut_threshold, crf=crf, limits=limits
-    )
+    rules = Rules(max_seconds=max_seconds, min_seconds=min_seconds, cut_threshold=cut_threshold, crf=crf, limits=limits)
     sources = find_sources(folder, Path(captions_csv) if captions_csv else None)
     shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
     todo = [shard for shard in shards if not finished(shard)]
-    log.say(f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(shards) - len(todo)} done already)")
+    log.say(
+        f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(shards) - len(todo)} done already)"
+    )
     make(todo, processes=workers, seconds=file_seconds, memory_gb=memory_gb)
     report(target, len(shards))
 

@@ -54,10 +54,12 @@ class Scorer(ContentDetector):
 def is_cut(changes: Sequence[Change], at: int, *, threshold: float) -> bool:
     """Whether frame `at` begins a new shot."""
     change = changes[at]
-    around = [changes[i].score for i in range(max(1, at - NEIGHBOURS), min(len(changes), at + NEIGHBOURS + 1)) if i != at]
+    around = [
+        changes[i].score for i in range(max(1, at - NEIGHBOURS), min(len(changes), at + NEIGHBOURS + 1)) if i != at
+    ]
     usual = float(np.median(around)) if around else 0.0
-    plain = change.score >= threshold and change.score >= 1.7 * usual + 6 and change.share >= 0.4  # noqa: PLR2004
-    faint = change.score >= threshold / 3 and change.score >= 4 * usual + 2 and change.share >= 0.6  # noqa: PLR2004
+    plain = change.score >= threshold and change.score >= 1.7 * usual + 6 and change.share >= 0.4
+    faint = change.score >= threshold / 3 and change.score >= 4 * usual + 2 and change.share >= 0.6
     return plain or faint
 
 

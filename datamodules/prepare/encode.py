@@ -83,7 +83,7 @@ def weights_hash(vae: object) -> str:
 
 
 def tails_of(frames: int) -> tuple[int, ...]:
-    """Latent frames at which a tail starts, for a clip of so many latent frames: all up to four places, else four spread evenly."""
+    """Latent frames at which a tail starts: all places of a clip of up to four, else four spread evenly."""
     if frames - 1 <= MOST_TAILS:
         return tuple(range(1, frames))
     return tuple(round(place) for place in np.linspace(1, frames - 1, MOST_TAILS))
@@ -204,27 +204,53 @@ def encode(
         device: where the VAE runs: auto, cpu, cuda, ...
         workers: processes that decode.
     """
-    kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-    if dtype not in kinds:
-        raise ConfigError(f"dtype={dtype} must be one of {', '.join(kinds)}")
     found = index.load(dataset)
     from dit_video.pipeline.load import load_vae
 
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    model = load_vae(vae)
-    if isinstance(model, torch.nn.Module):
-        model = model.to(place).eval()
-    compression = model.compression
-    table = buckets(
-        sizes=sizes, pixels=pixels, frames=frames, time=compression.time, multiple=compression.space * patch
-    )
-    folder = Path(dataset) / "latents" / name
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
-    recipe = {"vae": str(vae), "vae_hash": weights_hash(model), "buckets": asked | {"patch": patch}, "fps": float(fps)}
-    agree(folder / "recipe.json", recipe | {"compression": asdict(compression), "dtype": dtype})
-    loader = rows_of(found, table, fps)
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    recipe = Recipe(vae=str(vae), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
+    encode_with(load_vae(vae), found, recipe, name=name, batch=batch, device=place, workers=workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is asked of a latent sidecar: the VAE's path, the arguments of the bucket table, the rate, the stored type."""
+
+    vae: str
+    buckets: dict[str, Any]
+    fps: float
+    dtype: str = "float16"
+
+
+def encode_with(
+    vae: Encoder, found: index.Index, recipe: Recipe, *, name: str, batch: int, device: torch.device, workers: int
+) -> None:
+    """Encode a dataset with a VAE at hand; as `encode`."""
+    kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+    if recipe.dtype not in kinds:
+        raise ConfigError(f"dtype={recipe.dtype} must be one of {', '.join(kinds)}")
+    if isinstance(vae, torch.nn.Module):
+        vae = vae.to(device).eval()
+    compression, asked = vae.compression, recipe.buckets
+    table = buckets(
+        sizes=asked.get("sizes"),
+        pixels=asked.get("pixels", 0),
+        frames=asked.get("frames", 0),
+        time=compression.time,
+        multiple=compression.space * asked["patch"],
+    )
+    folder = Path(found.folder) / "latents" / name
+    about = asdict(recipe) | {"vae_hash": weights_hash(vae), "compression": asdict(compression)}
+    agree(folder / "recipe.json", about)
     job = Job(
-        vae=model, rows=Rows(loader=loader), folder=folder, batch=batch, device=place, dtype=kinds[dtype], workers=workers
+        vae=vae,
+        rows=Rows(loader=rows_of(found, table, recipe.fps)),
+        folder=folder,
+        batch=batch,
+        device=device,
+        dtype=kinds[recipe.dtype],
+        workers=workers,
     )
     run(job, found)
 
@@ -243,7 +269,9 @@ def run(job: Job, found: index.Index) -> None:
         if shape is not None:
             shards[int(found.shard[row])].append(row)
     if not any(shards.values()):
-        raise DataError(f"none of the {len(found)} clips of {found.folder} has enough frames for a bucket; lower frames or fps")
+        raise DataError(
+            f"none of the {len(found)} clips of {found.folder} has the frames of a bucket; lower frames or fps"
+        )
     todo = {shard: rows for shard, rows in shards.items() if not (job.folder / f"{shard:06d}.parquet").is_file()}
     total = sum(map(len, todo.values()))
     log.say(f"encoding {total} of {len(found)} clips, {len(todo)} of {len(shards)} shards, into {job.folder}")

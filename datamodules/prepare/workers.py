@@ -1,7 +1,7 @@
 """Processes that may be killed: a decoder that crashes, hangs or eats memory costs its file, not the run.
 
-Each task runs in a process of its own and reports every item before it touches it. A process that dies or goes silent is
-started again with that item in `skip`.
+Each task runs in a process of its own and reports every item before it touches it. A process that dies or
+goes silent is started again with that item in `skip`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def child(work: Work, task: object, skip: dict[str, str], pipe: Connection, memo
         pipe.send(("done", ""))
     except UserError as error:
         pipe.send(("mistake", str(error)))
-    except BaseException:  # noqa: BLE001 a worker's last words, whatever they are
+    except BaseException:
         pipe.send(("error", traceback.format_exc()))
 
 
@@ -96,9 +96,7 @@ def end(job: Job) -> None:
     job.pipe.close()
 
 
-def run(
-    work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, memory_gb: float
-) -> Iterator[str]:
+def run(work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, memory_gb: float) -> Iterator[str]:
     """Do all tasks, `processes` at a time, and yield items as they are begun (0 processes: in this one, unprotected).
 
     An item that takes longer than `seconds`, or whose process dies, is skipped: its task starts again.

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from datamodules.prepare.curate import clean_caption, curate
+from dit_video.errors import DataError
+
+CLIPS = Path(__file__).parents[5] / "shared" / "clips"
+
+
+def fingerprint(folder: Path) -> str:
+    return json.loads((folder / "dataset.json").read_text())["fingerprint"]
+
+
+def test_webdataset_reads_the_shards(finished: Path) -> None:
+    import webdataset
+
+    urls = [str(path) for path in sorted((finished / "clips").glob("*.tar"))]
+    rows = [row for path in sorted((finished / "index").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    dataset = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)
+    seen = {sample["__key__"]: sample for sample in dataset}
+    assert set(seen) == {row["key"] for row in rows}
+    for row in rows:
+        sample = seen[row["key"]]
+        assert len(sample[row["media_name"]]) == row["media_size"]
+        assert json.loads(sample["json"])["source"] == row["source"]
+
+
+def test_a_corrupt_file_is_quarantined_and_the_rest_works(finished: Path) -> None:
+    refused = [row for path in (finished / "quarantine").iterdir() for row in pq.read_table(path).to_pylist()]
+    assert [row["source"] for row in refused] == ["corrupt.mp4"]
+    assert "not a readable video" in refused[0]["reason"]
+    about = json.loads((finished / "dataset.json").read_text())
+    assert (about["samples"], about["images"], about["quarantined"], about["shards"]) == (30, 4, 1, 8)
+
+
+def test_again_elsewhere_and_in_processes_is_the_same(raw: Path, finished: Path, tmp_path: Path) -> None:
+    curate(source=str(raw), dataset=str(tmp_path / "b"), workers=2, memory_gb=64)
+    assert fingerprint(tmp_path / "b") == fingerprint(finished)
+    for path in (finished / "clips").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "clips" / path.name).read_bytes()
+
+
+def test_a_rerun_finishes_the_rest(raw: Path, dataset: Path) -> None:
+    before = fingerprint(dataset)
+    kept = dataset / "index" / "000001.parquet"
+    stamp = kept.stat().st_mtime_ns
+    (dataset / "index" / "000000.parquet").unlink()
+    (dataset / "clips" / "000000.tar").unlink()
+    curate(source=str(raw), dataset=str(dataset), workers=0)
+    assert fingerprint(dataset) == before
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_mistakes(raw: Path, dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="other settings"):
+        curate(source=str(raw), dataset=str(dataset), max_seconds=1.0, workers=0)
+    with pytest.raises(DataError, match="not a folder"):
+        curate(source=str(tmp_path / "absent"), dataset=str(tmp_path / "x"), workers=0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no videos or images"):
+        curate(source=str(tmp_path / "empty"), dataset=str(tmp_path / "x"), workers=0)
+    (tmp_path / "empty" / "a.mp4").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"none of the files.*a\.mp4"):
+        curate(source=str(tmp_path / "empty"), dataset=str(tmp_path / "x"), workers=0)
+    (tmp_path / "bad.csv").write_text("name,text\n")
+    with pytest.raises(DataError, match="columns file,caption"):
+        curate(source=str(raw), dataset=str(tmp_path / "y"), captions_csv=str(tmp_path / "bad.csv"), workers=0)
+
+
+def test_captions_are_cleaned() -> None:
+    assert clean_caption(" a\x00b\n\tc\u202e ") == "a b c"
+    assert len(clean_caption("x" * 100_000)) == 2000
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not here")
+def test_real_cuts_are_found() -> None:
+    from datamodules.prepare.cuts import Scorer, shots
+    from dit_video.media.read import frames
+
+    scorer = Scorer()
+    changes = [scorer.change(frame.image) for frame in frames(CLIPS / "natural" / "bikes.mp4", longest=256)]
+    assert [start for start, _ in shots(changes, threshold=27.0)] == [0, 30, 76, 137, 187, 242]
+    assert np.isfinite([change.score for change in changes]).all()

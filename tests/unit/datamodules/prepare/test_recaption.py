@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules import index
+from datamodules.prepare.captions import write_sidecar
+from datamodules.prepare.recaption import Clips, Job, existing, reader, recaption, run
+from dit_video.errors import ConfigError, DataError
+
+SETTINGS = {"sizes": ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"], "multiple": 8, "fps": 12.0}
+
+
+class Counting:
+    """Says how many frames of what size a clip has, and counts its clips."""
+
+    def __init__(self, name: str = "counting@1") -> None:
+        self.name, self.settings, self.seen = name, SETTINGS, 0
+
+    def captions(self, clips: list[np.ndarray], *, max_tokens: int) -> list[str]:
+        del max_tokens
+        self.seen += len(clips)
+        return ["x".join(map(str, clip.shape[:3])) for clip in clips]
+
+
+def job_of(dataset: Path, words: Counting, *, keep: str | None = None) -> tuple[Job, index.Index]:
+    found = index.load(dataset)
+    kept = existing(found, keep) if keep else {}
+    clips = Clips(loader=reader(found, words.settings))
+    folder = dataset / "captions" / "dense"
+    return Job(words=words, clips=clips, folder=folder, kept=kept, batch=3, max_tokens=8, workers=0), found
+
+
+def test_every_clip_gets_the_caption_of_its_own_pixels(dataset: Path) -> None:
+    words = Counting()
+    run(*job_of(dataset, words))
+    found = index.load(dataset)
+    shapes = reader(found, SETTINGS).shapes
+    assert index.load_captions(found, "dense") == [None if shape is None else str(shape) for shape in shapes]
+    assert words.seen == sum(shape is not None for shape in shapes)
+
+
+def test_a_rerun_does_only_what_is_missing(dataset: Path) -> None:
+    run(*job_of(dataset, Counting()))
+    tables = sorted((dataset / "captions" / "dense").glob("*.parquet"))
+    before = {path: path.read_bytes() for path in tables[1:]}
+    tables[0].unlink()
+    words = Counting()
+    job, found = job_of(dataset, words)
+    run(job, found)
+    assert words.seen == int((found.shard == found.shard.min()).sum())
+    assert tables[0].is_file()
+    assert {path: path.read_bytes() for path in tables[1:]} == before
+
+
+def test_kept_captions_are_copied_with_their_model(dataset: Path) -> None:
+    found = index.load(dataset)
+    keys = [found.key[row] for row in np.flatnonzero(found.shard == found.shard[0])[:2]]
+    write_sidecar(dataset, "hand", shard=int(found.shard[0]), keys=keys, texts=["one", "two"], model="a person")
+    words = Counting()
+    run(*job_of(dataset, words, keep="hand"))
+    rows = existing(found, "dense")
+    assert [rows[key]["text"] for key in keys] == ["one", "two"]
+    assert {row["model"] for key, row in rows.items() if key in keys} == {"a person"}
+    assert words.seen == len(rows) - 2
+
+
+def test_another_recaptioner_needs_another_name(dataset: Path) -> None:
+    run(*job_of(dataset, Counting()))
+    with pytest.raises(ConfigError, match="choose another name"):
+        run(*job_of(dataset, Counting("other@2")))
+
+
+def test_mistakes_are_one_line(dataset: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot name"):
+        recaption(dataset=str(dataset), recaptioner="run", name="source")
+    with pytest.raises(DataError, match="no captions/absent"):
+        recaption(dataset=str(dataset), recaptioner="run", keep="absent")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules import index
+from dit_video.errors import DataError
+
+
+def test_rows_and_sidecars_line_up(finished: Path) -> None:
+    found = index.load(finished)
+    assert len(found) == 30
+    assert int(found.image.sum()) == 4
+    latents = index.load_latents(found, "vae")
+    assert ((latents.frames == 1) == found.image).all()
+    assert [len(tails) for tails in latents.tails] == [max(int(frames) - 1, 0) for frames in latents.frames]
+    assert all(caption.startswith("still" if image else "clip") for caption, image in zip(found.caption, found.image, strict=True))
+
+
+def test_held_out_grows_with_the_fraction_and_takes_last_clips(finished: Path) -> None:
+    found = index.load(finished)
+    small, large = index.held_out(found, 0.1), index.held_out(found, 0.5)
+    assert not index.held_out(found, 0.0).any()
+    assert (small <= large).all()
+    assert 0 < large.sum() < len(found)
+    several = index.Index(**{**vars(found), "source": ["a", "a", "a", "b", "b"] + [f"c{i}" for i in range(25)]})
+    held = index.held_out(several, 1e-9)
+    assert np.flatnonzero(held).tolist() == [2]
+
+
+def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="step=curate"):
+        index.load(tmp_path)
+    found = index.load(dataset)
+    with pytest.raises(DataError, match="step=recaption"):
+        index.load_captions(found, "dense")
+    with pytest.raises(DataError, match="step=encode"):
+        index.load_latents(found, "other")
+    (dataset / "latents" / "vae" / "000000.parquet").unlink()
+    with pytest.raises(DataError, match="lacks 1 shards"):
+        index.load_latents(found, "vae")
+    (dataset / "index" / "000000.parquet").unlink()
+    with pytest.raises(DataError, match=r"dataset\.json counts 30"):
+        index.load(dataset)
