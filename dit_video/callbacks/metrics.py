@@ -78,9 +78,9 @@ class Metrics(Callback):
         self.table.add(row)
         self.line.show(row)
         if trainer.logger is not None:
-            self.log(trainer, row)
+            self.tell(trainer, row)
 
-    def log(self, trainer: Trainer, row: Row) -> None:
+    def tell(self, trainer: Trainer, row: Row) -> None:
         """Hand the row to the logger; wandb draws it over samples seen."""
         experiment = trainer.logger.experiment
         if not hasattr(experiment, "define_metric"):

@@ -33,7 +33,12 @@ class Samples(Callback):
     """
 
     def __init__(
-        self, *, dir: str, every_samples: int, prompts: Sequence[str] | None = None, sampling: Sampling | None = None  # noqa: A002
+        self,
+        *,
+        dir: str,
+        every_samples: int,
+        prompts: Sequence[str] | None = None,
+        sampling: Sampling | None = None,  # noqa: A002
     ) -> None:
         self.dir, self.every_samples = Path(dir), every_samples
         self.prompts, self.sampling = list(prompts or []), sampling or Sampling()

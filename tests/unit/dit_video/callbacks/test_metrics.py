@@ -75,8 +75,8 @@ def test_wandb_draws_over_samples_seen(tmp_path: Path) -> None:
     experiment = SimpleNamespace(define_metric=lambda *a, **k: defined.append((a, k)), log=logged.append)
     callback = Metrics(dir=str(tmp_path), samples=8)
     parent = SimpleNamespace(logger=SimpleNamespace(experiment=experiment))
-    callback.log(parent, {"step": 1, "samples_seen": 4, "loss": 1.0})  # type: ignore[arg-type]
-    callback.log(parent, {"step": 2, "samples_seen": 8, "loss": 1.0})  # type: ignore[arg-type]
+    callback.tell(parent, {"step": 1, "samples_seen": 4, "loss": 1.0})  # type: ignore[arg-type]
+    callback.tell(parent, {"step": 2, "samples_seen": 8, "loss": 1.0})  # type: ignore[arg-type]
     assert defined == [(("samples_seen",), {}), (("*",), {"step_metric": "samples_seen"})]
     assert [row["samples_seen"] for row in logged] == [4, 8]
 
@@ -95,3 +95,8 @@ def test_the_line_tells_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.4, "1:01"), (3661, "1:01:01"), (-1, "0:00")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_no_callback_hides_what_lightning_puts_there() -> None:
+    assert not hasattr(Metrics, "log")
+    assert not hasattr(Metrics, "log_dict")
