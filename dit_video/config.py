@@ -57,9 +57,12 @@ def rewrite(arguments: Sequence[str], *, conf: Path, name: str, texts: Collectio
     """Overrides as Hydra wants them: `a.b=c` becomes `++a.b=c`; groups and Hydra's own options stay.
 
     `name` is the primary config's. Keys in `texts` (prompts, paths) take their value letter by letter: no quoting
-    rules. Raises ConfigError for a group, an option of a group, or a top-level key that does not exist.
+    rules. Overrides come last, as argparse wants them. Raises ConfigError for a group, an option of a group, or a
+    top-level key that does not exist.
     """
-    return [_rewrite(item, conf=conf, name=name, texts=texts) for item in arguments]
+    rewritten = [_rewrite(item, conf=conf, name=name, texts=texts) for item in arguments]
+    overrides = {item for item in rewritten if "=" in item and not item.startswith("-")}
+    return sorted(rewritten, key=lambda item: item in overrides)
 
 
 def _rewrite(item: str, *, conf: Path, name: str, texts: Collection[str]) -> str:

@@ -47,7 +47,7 @@ def _iterate(work: Tensor, *, steps: int) -> Tensor:
 
 
 def _iterate_gram(work: Tensor, *, steps: int) -> Tensor:
-    """The same on the small side alone: G <- P G P and Q <- P Q, then Q X once. 1.6 to 1.9 times as fast from 1:2 on."""
+    """The same on the small side alone: G <- P G P and Q <- P Q, then Q X once. 1.6 to 1.9 times as fast."""
     a, b, c = COEFFICIENTS
     gram, product = work @ work.mT, None
     for step in range(steps):

@@ -44,6 +44,11 @@ def test_values_are_set_and_groups_chosen(conf: Path, item: str, expected: str) 
     assert config.rewrite([expected], conf=conf, name="train") == [expected]
 
 
+def test_flags_may_stand_anywhere(conf: Path) -> None:
+    rewritten = config.rewrite(["trainer=cpu", "-m", "trainer.a=1,2", "--cfg", "job"], conf=conf, name="train")
+    assert rewritten == ["-m", "--cfg", "job", "trainer=cpu", "++trainer.a=1,2"]
+
+
 @pytest.mark.parametrize(
     ("item", "hint"),
     [
