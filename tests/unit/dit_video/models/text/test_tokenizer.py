@@ -23,7 +23,14 @@ def tokenizer() -> Tokenizer:
 
 @pytest.mark.parametrize(
     "text",
-    [*CAPTIONS[:3], "", "Größe: 漢字 🎬, \t tabs\nand  spaces ", "</s> <pad> <s> are words here", "ﬁve ＡＢＣ", "a\u202eb\x00c"],
+    [
+        *CAPTIONS[:3],
+        "",
+        "Größe: 漢字 🎬, \t tabs\nand  spaces ",
+        "</s> <pad> <s> are words here",
+        "ﬁve ＡＢＣ",
+        "a\u202eb\x00c",
+    ],
 )
 def test_round_trip_is_the_normalised_text(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode([text], length=200)) == [normalise(text)]
