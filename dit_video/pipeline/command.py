@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
     from dit_video.pipeline.generate import Models
 
     Frames = NDArray[np.uint8]
+
+
+KEYS = ("prompt", "image", "video", "extend", "size", "seconds", "seed", "name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One video that is asked for, as it stands on the command line or on a line of a file; `name` is the file's."""
+
+    prompt: str
+    image: str | None = None
+    video: str | None = None
+    extend: str | None = None
+    size: str | None = None
+    seconds: float = 1.0
+    seed: int = 0
+    name: str = ""
 
 
 def sample(
@@ -42,12 +60,13 @@ def sample(
     Args:
         checkpoint: folder of the DiT's run.
         prompt: what to show.
-        prompts: a file of prompts, one a line, instead; `out` is then a folder.
+        prompts: instead, a file with a prompt a line, or a .jsonl file with an object a line that may have these same
+            keys and a name; `out` is then a folder.
         image: the first frame.
         video: what to extend.
         extend: forward or backward, with `video`.
         size: WIDTHxHEIGHT; by default the bucket nearest to what is given, or the model's first.
-        seconds: to make.
+        seconds: to make; 0 for an image.
         seed: of the noise.
         out: path of the MP4.
         vae: folder of the VAE's run, where it is not the one the latents were made with.
@@ -56,23 +75,50 @@ def sample(
     """
     folder = Path(checkpoint)
     recipe, stored = read_recipe(folder)
-    given = _given(image, video, extend)
-    height, width = _size(size, recipe, given)
-    frames = 1 if seconds == 0 else max(1, round(seconds * recipe.fps)) - (1 if image else 0)
-    texts = _texts(prompt, prompts)
-    requests = []
-    for number, text in enumerate(texts):
-        start, end = _ends(given, extend, height, width, recipe.fps)
-        requests.append(
-            Request(
-                prompt=text, height=height, width=width, frames=max(frames, 1), seed=seed + number, start=start, end=end
-            )
-        )
+    if (prompt is None) == (prompts is None):
+        raise RequestError("expected either prompt= or prompts=FILE")
+    first = Job(
+        prompt=prompt or "", image=image, video=video, extend=extend, size=size, seconds=seconds, seed=seed, name=out
+    )
+    jobs = [first] if prompts is None else read_jobs(Path(prompts), first)
+    requests = [request_of(job, recipe) for job in jobs]
     for request in requests:
         request.check(recipe)
-    log.say(f"{len(requests)} video(s) of {frames} frames, {width}x{height} at {recipe.fps:g} fps, from {checkpoint}")
+    log.say(f"{len(requests)} video(s) with {checkpoint}, {sampling.steps} steps, guidance {sampling.guidance:g}")
     models = load(folder, vae=vae or stored, recipe=recipe, ema=ema)
-    _write(_make(requests, models, sampling), out=Path(out), many=prompts is not None, fps=recipe.fps)
+    paths = [Path(job.name) if prompts is None else Path(out) / job.name for job in jobs]
+    for path, frames in zip(paths, _make(requests, models, sampling), strict=True):
+        _write(path, frames, fps=recipe.fps)
+    log.say(f"written: {out}")
+
+
+def read_jobs(file: Path, first: Job) -> list[Job]:
+    """Jobs of a file of prompts, each like `first` where its line says nothing else."""
+    if not file.is_file():
+        raise RequestError(f"prompts={file} is no file; expected one prompt a line, or a .jsonl file")
+    jobs = []
+    for number, line in enumerate(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines()))):
+        keys = json.loads(line) if file.suffix == ".jsonl" else {"prompt": line}
+        mine = {"name": f"{number:05d}.mp4", "seed": first.seed + number} | {k: keys[k] for k in KEYS if k in keys}
+        if "prompt" not in mine:
+            raise RequestError(f"prompts={file}: line {number + 1} has no prompt")
+        jobs.append(replace(first, **mine))
+    if not jobs:
+        raise RequestError(f"prompts={file} is empty; expected one prompt a line")
+    return jobs
+
+
+def request_of(job: Job, recipe: Recipe) -> Request:
+    """The job as a request: given files read, and brought to a size and rate of the model."""
+    given = _given(job)
+    height, width = _size(job.size, recipe, given)
+    start, end = _ends(given, job.extend, height, width, recipe.fps)
+    frames = max(1, round(job.seconds * recipe.fps)) - (1 if job.image else 0)
+    if job.seconds < 0 or frames < 1:
+        raise RequestError(f"seconds={job.seconds:g} makes no frame at {recipe.fps:g} fps; raise seconds=")
+    return Request(
+        prompt=job.prompt, height=height, width=width, frames=frames, seed=job.seed, start=start, end=end
+    )
 
 
 def read_recipe(run: Path) -> tuple[Recipe, str]:
@@ -99,35 +145,21 @@ def load(run: Path, *, vae: str, recipe: Recipe, ema: bool) -> Models:
     return Models(coder, dit, text, recipe)
 
 
-def _texts(prompt: str | None, prompts: str | None) -> list[str]:
-    if (prompt is None) == (prompts is None):
-        raise RequestError("expected either prompt= or prompts=FILE")
-    if prompt is not None:
-        return [str(prompt)]
-    file = Path(str(prompts))
-    if not file.is_file():
-        raise RequestError(f"prompts={prompts} is no file; expected one prompt a line")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    if not any(lines):
-        raise RequestError(f"prompts={prompts} is empty; expected one prompt a line")
-    return [line for line in lines if line]
-
-
-def _given(image: str | None, video: str | None, extend: str | None) -> tuple[Frames, float] | None:
+def _given(job: Job) -> tuple[Frames, float] | None:
     """Frames that are given and their rate (0 for an image); RequestError for keys that contradict each other."""
     from dit_video.media.image import read_image
     from dit_video.media.read import read
 
-    if image is not None and video is not None:
+    if job.image is not None and job.video is not None:
         raise RequestError("image= and video= are both given; expected one of them")
-    if (video is None) != (extend is None):
+    if (job.video is None) != (job.extend is None):
         raise RequestError("video= and extend=forward|backward go together; one of them is missing")
-    if extend not in {None, "forward", "backward"}:
-        raise RequestError(f"extend={extend} is unknown; expected forward or backward")
-    if image is not None:
-        return read_image(image)[None], 0.0
-    if video is not None:
-        found = read(video)
+    if job.extend not in {None, "forward", "backward"}:
+        raise RequestError(f"extend={job.extend} is unknown; expected forward or backward")
+    if job.image is not None:
+        return read_image(job.image)[None], 0.0
+    if job.video is not None:
+        found = read(job.video)
         return found.frames, found.fps
     return None
 
@@ -169,17 +201,13 @@ def _make(requests: list[Request], models: Models, sampling: Sampling) -> list[F
         return generate(requests, models=models, sampling=sampling, seen=line.update)
 
 
-def _write(videos: list[Frames], *, out: Path, many: bool, fps: float) -> None:
+def _write(path: Path, frames: Frames, *, fps: float) -> None:
+    """Write an MP4, or a picture where the name says so."""
     from dit_video.media.image import write_image
     from dit_video.media.write import write
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if many:
-        out.mkdir(parents=True, exist_ok=True)
-    for number, frames in enumerate(videos):
-        path = out / f"{number:04d}.mp4" if many else out
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
-            write_image(path, frames[0])
-        else:
-            write(path, frames, fps=fps)
-    log.say(f"written: {out}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
+        write_image(path, frames[0])
+    else:
+        write(path, frames, fps=fps)

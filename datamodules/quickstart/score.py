@@ -1,0 +1,102 @@
+"""Judging what was made: the checker on every sampled video, given frames against what came back, captions against truth."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.quickstart.requests import GIVEN
+from datamodules.quickstart.stages import threads
+from datamodules.shapes.captions import parse
+from datamodules.shapes.checker import ATTRIBUTES, Verdict, judge, score
+from datamodules.shapes.scene import Scene
+from dit_video.media.image import read_image
+from dit_video.media.read import read
+
+Frames = NDArray[np.uint8]
+
+
+def psnr(a: Frames, b: Frames) -> float:
+    """Peak signal-to-noise ratio in dB of uint8 arrays, at most 99."""
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return 99.0 if error == 0 else min(99.0, 10 * np.log10(255**2 / error))
+
+
+def verdict(line: dict[str, Any], *, samples: Path) -> tuple[str, dict[str, bool], float | None]:
+    """Name, attributes right, and for conditioned samples the dB of the given frames; only frames made are judged."""
+    video = read(samples / line["name"])
+    scene = parse(line["truth"])
+    assert scene is not None
+    frames, kept = video.frames, None
+    if line["row"] == "image_to_video":
+        kept, frames = psnr(frames[0], read_image(line["image"])), frames[1:]
+    elif line["row"] == "forward":
+        kept, frames = psnr(frames[:GIVEN], read(line["video"]).frames), frames[GIVEN:]
+    elif line["row"] == "backward":
+        kept, frames = psnr(frames[-GIVEN:], read(line["video"]).frames), frames[:-GIVEN]
+    return line["name"], score(judge(frames, fps=video.fps), scene), kept
+
+
+def score_samples(folder: Path) -> dict[str, Any]:
+    """Shares right of each row and group of rows; also writes verdicts.json."""
+    lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    with ProcessPoolExecutor(threads()) as pool:
+        found = list(pool.map(partial(verdict, samples=folder / "samples"), lines, chunksize=16))
+    verdicts = {name: {key: bool(value) for key, value in right.items()} for name, right, _ in found}
+    (folder / "verdicts.json").write_text(json.dumps(verdicts), encoding="utf-8")
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, line in enumerate(lines):
+        groups[line["row"]].append(number)
+        if line["row"] in {"square", "wide", "tall"}:
+            groups["held_out" if line["held_out"] else "in_distribution"].append(number)
+    rows = {name: _row([found[number][1] for number in numbers]) for name, numbers in groups.items()}
+    given = {name: [found[n][2] for n in numbers if found[n][2] is not None] for name, numbers in groups.items()}
+    checker = {name: row for name, row in rows.items() if name not in {"image_to_video", "forward", "backward"}}
+    image = rows.get("image_to_video", {}) | {"psnr_db": _mean(given.get("image_to_video", []))}
+    extension = {n: rows.get(n, {}) | {"psnr_db": _mean(given.get(n, []))} for n in ("forward", "backward")}
+    return {"checker": checker, "image_to_video": image, "extension": extension}
+
+
+def _row(rights: list[dict[str, bool]]) -> dict[str, float]:
+    shares = {key: float(np.mean([right[key] for right in rights])) for key in (*ATTRIBUTES, "all")}
+    return {"n": len(rights)} | shares
+
+
+def _mean(values: list[Any]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def score_captions(dense: dict[str, str], truth: dict[str, str]) -> dict[str, float]:
+    """Share of attributes right in captions against full descriptions of the same files, each attribute and in all."""
+    rights = [described(text, truth[key]) for key, text in dense.items() if key in truth]
+    if not rights:
+        return {}
+    shares = {key: float(np.mean([right[key] for right in rights])) for key in rights[0]}
+    parts = [key for key in shares if key != "all"]
+    return {"n": len(rights), "attributes": float(np.mean([shares[key] for key in parts]))} | shares
+
+
+def described(text: str, truth: str) -> dict[str, bool]:
+    """Which attributes a caption gets right; none where it is not a full description."""
+    wanted, found = parse(truth), parse(text)
+    assert wanted is not None
+    names = ("things", "size", "colour", "shape", "motion", "ground", "all")
+    if found is None:
+        return dict.fromkeys(names, False)
+    told = score(as_verdict(found), wanted)
+    told["motion"] = found.motion == wanted.motion
+    told["all"] = found == wanted
+    return {name: told[name] for name in names}
+
+
+def as_verdict(scene: Scene) -> Verdict:
+    """What the checker would say if it saw this very scene."""
+    things = tuple((thing.size, thing.colour, thing.shape) for thing in scene.things)
+    return Verdict(things, scene.ground, scene.motion, scene.speed, in_frame=True)
