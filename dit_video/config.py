@@ -110,8 +110,14 @@ def top_level(conf: Path, name: str) -> list[str]:
     """Keys a composed config may have at its top: the primary file's own, and the groups of its defaults list."""
     text = (conf / f"{name}.yaml").read_text(encoding="utf-8")
     own = set(re.findall(r"^([A-Za-z_]\w*):", text, flags=re.MULTILINE)) - {"defaults", "hydra"}
-    chosen = set(re.findall(r"^ +- /?([a-z]\w*)(?:/\w+)*: ", text, flags=re.MULTILINE)) - {"experiment", "override"}
-    return sorted(own | chosen)
+    return sorted(own | {group.split("/")[0] for group in chosen(conf, name)})
+
+
+def chosen(conf: Path, name: str) -> list[str]:
+    """The groups that a primary config's defaults list chooses from; experiments have no key of their own."""
+    text = (conf / f"{name}.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^ +- /?([a-z]\w*(?:/\w+)*): ", text, flags=re.MULTILINE)
+    return sorted(set(found) - {"experiment"})
 
 
 # -- the check --------------------------------------------------------------------------------------------------------
@@ -127,9 +133,9 @@ def check(config: Node, *, allowed: Sequence[str] = ALLOWED, complete: bool = Tr
         _check_node(key, node, allowed=allowed, complete=complete)
 
 
-def check_groups(config: Node, *, conf: Path) -> None:
+def check_groups(config: Node, *, conf: Path, name: str = "train") -> None:
     """Settings of a group need an option of it: `models.dit.width=64` says nothing while `models/dit` is not chosen."""
-    for group in groups(conf):
+    for group in chosen(conf, name):
         node = _at(config, group.split("/"))
         if not isinstance(node, Mapping) or "_target_" in node or any(g.startswith(f"{group}/") for g in groups(conf)):
             continue

@@ -40,7 +40,7 @@ def root_of(path: Path) -> str:
 @pytest.mark.parametrize("name", ROOTS)
 def test_primary_configs_compose_and_bind(name: str) -> None:
     raw = composed(name)
-    config.check_groups(raw, conf=CONF)
+    config.check_groups(raw, conf=CONF, name=name)
     config.check(raw, complete=False)
 
 
