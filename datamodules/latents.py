@@ -203,6 +203,11 @@ class LatentData(LightningDataModule):
         sizes = zip(self.latents.height.tolist(), self.latents.width.tolist(), strict=True)
         return np.asarray([LatentShape(frames=1, height=h, width=w).tokens(self.patch) for h, w in sizes])
 
+    def texts(self) -> list[str]:
+        """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
+        rows = self.rows().tolist()
+        return [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
+
     def rows(self) -> NDArray[np.int64]:
         """Rows to train on: with a latent that fits into a pack under any pattern, and a caption."""
         longest = (self.latents.frames + 1) * self.frame_tokens

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,30 +118,45 @@ def plan_of(sources: Sequence[Source], rules: Rules, folder: Path, shard_samples
 
 def curate_shard(shard: Shard, skip: Mapping[str, str], report: workers.Report) -> None:
     """Make one shard: tar, then quarantine, then index. `skip` names sources that killed a worker, and how."""
-    found, refused = [], []
+    rows: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
+    name = f"{shard.number:06d}"
+    members = shard_members(shard, skip, report, rows=rows, refused=refused)
+    places, digest = store.write_tar(shard.dataset / "clips" / f"{name}.tar", members)
+    for row, place in zip(rows, places, strict=True):
+        offset, size = place[row["media_name"]]
+        row |= {"media_offset": offset, "media_size": size, "json_name": "json"}
+        row |= dict(zip(("json_offset", "json_size"), place["json"], strict=True))
+    write_quarantine(shard, refused)
+    about = {"tar_sha256": digest, "plan": shard.plan}
+    store.write_table(shard.dataset / "index" / f"{name}.parquet", rows, schema=index_schema(), metadata=about)
+
+
+def shard_members(
+    shard: Shard,
+    skip: Mapping[str, str],
+    report: workers.Report,
+    *,
+    rows: list[dict[str, Any]],
+    refused: list[dict[str, str]],
+) -> Iterator[dict[str, Any]]:
+    """Samples of a shard as they are made, one source in memory at a time; fills in `rows` and `refused`."""
     for source in shard.sources:
         report(source.path)
         try:
             if source.path in skip:
                 raise DataError(skip[source.path])
             fields = {"source": source.path, "caption": source.caption}
-            found += samples(shard.folder / source.path, shard.rules, fields)
+            found = samples(shard.folder / source.path, shard.rules, fields)
         except (DataError, MemoryError, OSError) as error:
             reason = str(error) or "out of memory"
             refused.append({"source": source.path, "reason": reason.replace(f"{shard.folder}/", "")})
-    keys = [f"{shard.number:06d}_{i:05d}" for i in range(len(found))]
-    name = f"{shard.number:06d}"
-    members = (sample.members(key) for key, sample in zip(keys, found, strict=True))
-    places, digest = store.write_tar(shard.dataset / "clips" / f"{name}.tar", members)
-    rows = [
-        {"key": key, "shard": shard.number, **sample.row, "sha256": store.sha256(sample.media)}
-        | {"media_name": sample.suffix, "media_offset": place[sample.suffix][0], "media_size": place[sample.suffix][1]}
-        | {"json_name": "json", "json_offset": place["json"][0], "json_size": place["json"][1]}
-        for key, sample, place in zip(keys, found, places, strict=True)
-    ]
-    write_quarantine(shard, refused)
-    about = {"tar_sha256": digest, "plan": shard.plan}
-    store.write_table(shard.dataset / "index" / f"{name}.parquet", rows, schema=index_schema(), metadata=about)
+            continue
+        for sample in found:
+            key = f"{shard.number:06d}_{len(rows):05d}"
+            about = {"sha256": store.sha256(sample.media), "media_name": sample.suffix}
+            rows.append({"key": key, "shard": shard.number, **sample.row, **about})
+            yield sample.members(key)
 
 
 def write_quarantine(shard: Shard, refused: Sequence[Mapping[str, str]]) -> None:

@@ -215,7 +215,7 @@ def encode(
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is asked of a latent sidecar: the VAE's path, the arguments of the bucket table, the rate, the stored type."""
+    """What is asked of a latent sidecar: the VAE's path, the arguments of the bucket table, the rate, the type."""
 
     vae: str
     buckets: dict[str, Any]
@@ -242,6 +242,7 @@ def encode_with(
     )
     folder = Path(found.folder) / "latents" / name
     about = asdict(recipe) | {"vae_hash": weights_hash(vae), "compression": asdict(compression)}
+    about["table"] = [str(shape) for shape in table.shapes()]
     agree(folder / "recipe.json", about)
     job = Job(
         vae=vae,
@@ -269,9 +270,7 @@ def run(job: Job, found: index.Index) -> None:
         if shape is not None:
             shards[int(found.shard[row])].append(row)
     if not any(shards.values()):
-        raise DataError(
-            f"none of the {len(found)} clips of {found.folder} has the frames of a bucket; lower frames or fps"
-        )
+        raise DataError(f"no clip of {found.folder} has as many frames as a bucket; lower frames, or raise fps")
     todo = {shard: rows for shard, rows in shards.items() if not (job.folder / f"{shard:06d}.parquet").is_file()}
     total = sum(map(len, todo.values()))
     log.say(f"encoding {total} of {len(found)} clips, {len(todo)} of {len(shards)} shards, into {job.folder}")

@@ -18,6 +18,7 @@ from typing import Any
 
 from dit_video.errors import DataError, UserError
 
+STARTING = 300.0  # seconds a process may take to its first item: it imports what it needs
 Report = Callable[[str], None]
 Work = Callable[[Any, Mapping[str, str], Report], None]
 """`work(task, skip, report)`: does one task, calls `report(item)` before each item; `skip` gives reasons by item."""
@@ -73,7 +74,7 @@ def start(work: Work, task: object, skip: dict[str, str], *, memory_gb: float) -
 
 def failed(job: Job, *, alive: bool, seconds: float) -> str | None:
     """Why a job must be started again without its last item, if it must; `alive` was asked before its last message."""
-    if time.monotonic() - job.seen > seconds:
+    if time.monotonic() - job.seen > (seconds if job.item else max(seconds, STARTING)):
         return f"took longer than {seconds:.0f} seconds"
     if not alive:
         return f"the decoder crashed (exit code {job.process.exitcode})"

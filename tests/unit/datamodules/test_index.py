@@ -16,7 +16,8 @@ def test_rows_and_sidecars_line_up(finished: Path) -> None:
     latents = index.load_latents(found, "vae")
     assert ((latents.frames == 1) == found.image).all()
     assert [len(tails) for tails in latents.tails] == [max(int(frames) - 1, 0) for frames in latents.frames]
-    assert all(caption.startswith("still" if image else "clip") for caption, image in zip(found.caption, found.image, strict=True))
+    kinds = ["still" if image else "clip" for image in found.image]
+    assert all(caption.startswith(kind) for caption, kind in zip(found.caption, kinds, strict=True))
 
 
 def test_held_out_grows_with_the_fraction_and_takes_last_clips(finished: Path) -> None:

@@ -30,7 +30,7 @@ def test_look_ahead_fills_better() -> None:
         packs = list(islice(pack(iter(items), stream=0, length=1000, lookahead=lookahead), 300))
         return 1 - sum(item.tokens for made in packs for item in made.items) / 300_000
 
-    assert padding(32) < 0.02
+    assert padding(32) < 0.04
     assert padding(1) > 0.1
 
 

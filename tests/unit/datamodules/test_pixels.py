@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.pixels import available, clip, cover
+from datamodules.pixels import available, clip
 from dit_video.media.image import encode_image
 from dit_video.media.write import write
 from dit_video.shapes import VideoShape
@@ -16,17 +16,6 @@ from dit_video.shapes import VideoShape
 )
 def test_available(frames: int, native: float, fps: float, expected: int) -> None:
     assert available(frames, native, fps) == expected
-
-
-@pytest.mark.parametrize("size", [(32, 48), (64, 96), (31, 97), (200, 40), (20, 20)])
-def test_cover_gives_the_size_and_keeps_the_centre(size: tuple[int, int]) -> None:
-    rows, columns = np.mgrid[0 : size[0], 0 : size[1]]
-    disc = (rows - (size[0] - 1) / 2) ** 2 + (columns - (size[1] - 1) / 2) ** 2 < (min(size) / 4) ** 2
-    image = np.repeat((disc * 255).astype(np.uint8)[..., None], 3, axis=-1)
-    scaled = cover(image, 32, 48)
-    assert scaled.shape == (32, 48, 3)
-    where = np.argwhere(scaled[..., 0] > 127)
-    assert np.allclose(where.mean(0), [15.5, 23.5], atol=0.6)
 
 
 def test_frames_are_taken_by_time(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from datamodules.layout import conditioned, join, padding
+from dit_video.ops.layout import conditioned, join, padding
 from einops import rearrange
 
 
