@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -88,13 +88,17 @@ class PackLoader(Dataset):
             bad.append((self.index.key[item.row], str(error)))
             latent = torch.zeros(self.channels, frames, height, width)
             tail, sound = (latent[:, item.cut :] if suffix else None), False
-        about = {"pattern": item.pattern, "cut": item.cut, "patch": self.patch, "sound": sound}
+        about: dict[str, Any] = {"pattern": item.pattern, "cut": item.cut, "patch": self.patch, "sound": sound}
         return conditioned(latent, tail=tail, **about)
 
     def tensors(self, row: int) -> dict[str, torch.Tensor]:
         """The tensors of a sample; DataError where its bytes are damaged."""
         found = self.latents
-        place = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
+        place: dict[str, Any] = {
+            "offset": int(found.offset[row]),
+            "size": int(found.size[row]),
+            "sha256": found.sha256[row],
+        }
         return load(self.shards.read(int(self.index.shard[row]), **place))
 
 

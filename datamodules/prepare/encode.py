@@ -144,7 +144,8 @@ def finish(job: Job, same: Sequence[tuple[int, NDArray[np.uint8]]]) -> Iterator[
 
 def encode_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
     """Encode the rows of a shard and write tar and index; yields as rows are done."""
-    found, bad = {}, []
+    found: dict[int, dict[str, Tensor]] = {}
+    bad: list[str] = []
     for row, latent in encode_rows(job, rows, bad):
         found[row] = latent
         yield row

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PREPARE = ("-m", "datamodules.prepare")
+RECONSTRUCT = ("-m", "datamodules.quickstart.reconstruct")
+CONF = Path("conf/experiment")
 
 
 def corpus(out: Path, *, seed: int) -> None:
@@ -29,6 +31,8 @@ def corpus(out: Path, *, seed: int) -> None:
     stages, data, runs = Stages(out), out / "dataset", out / "runs"
     raw = out / "corpus"
     dataset = f"datamodules.dataset={data}"
+    about = OmegaConf.load(CONF / "quickstart" / "vae.yaml").datamodules
+    shape = [f"sizes=[{','.join(about.sizes)}]", f"fps={about.fps}"]
     stages.run("corpus", ["-m", "datamodules.shapes", f"out={raw}"])
     stages.run(
         "curate",
@@ -38,29 +42,24 @@ def corpus(out: Path, *, seed: int) -> None:
     stages.run("vae", ["train.py", "experiment=quickstart/vae", dataset, f"run.dir={runs}/vae"])
     stages.run(
         "reconstruct",
-        ["-m", "datamodules.quickstart.reconstruct", f"dataset={data}", f"vae={runs}/vae", f"out={out}", *SIZES],
+        [*RECONSTRUCT, f"dataset={data}", f"vae={runs}/vae", f"out={out}", *(f"data.{bound}" for bound in shape)],
     )
     stages.run("recaptioner", ["train.py", "experiment=quickstart/recaptioner", dataset, f"run.dir={runs}/recaptioner"])
     stages.run(
         "recaption",
         [*PREPARE, "step=recaption", f"dataset={data}", f"recaptioner={runs}/recaptioner", "name=dense", "keep=described"],
     )
-    sizes = OmegaConf.load(Path("conf/experiment/quickstart/vae.yaml")).datamodules.sizes
-    stages.run(
-        "encode", [*PREPARE, "step=encode", f"dataset={data}", f"vae={runs}/vae", f"sizes=[{','.join(sizes)}]", "batch=64"]
-    )
+    stages.run("encode", [*PREPARE, "step=encode", f"dataset={data}", f"vae={runs}/vae", *shape, "batch=64"])
     stages.run("dit", ["train.py", "experiment=quickstart/dit", dataset, f"run.dir={runs}/dit"])
     ask(out, seed=seed)
     stages.run(
         "sample",
-        ["sample.py", f"checkpoint={runs}/dit", f"prompts={out}/requests.jsonl", f"out={out}/samples", *SAMPLING],
+        ["sample.py", f"checkpoint={runs}/dit", f"prompts={out}/requests.jsonl", f"out={out}/samples"],
     )
     results = judged(out, raw=raw, data=data)
     finish(out, stages, results)
 
 
-SIZES = ("data.sizes=[1x32x32,1x32x48,1x48x32,13x32x32,13x32x48,13x48x32,17x32x32,17x32x48,17x48x32]",)
-SAMPLING = ("sampling.steps=16", "sampling.guidance=2.5", "sampling.lead=true")
 
 
 def ask(out: Path, *, seed: int) -> None:
@@ -90,12 +89,11 @@ def footage(out: Path, *, source: str, seed: int) -> None:
     stages.run("curate", [*PREPARE, "step=curate", f"source={source}", f"dataset={data}", f"captions_csv={table(source)}"]
                if table(source) else [*PREPARE, "step=curate", f"source={source}", f"dataset={data}"])
     stages.run("vae", ["train.py", "experiment=footage/vae", dataset, f"run.dir={runs}/vae"])
-    shape = OmegaConf.load(Path("conf/experiment/footage/vae.yaml")).datamodules
+    shape = OmegaConf.load(CONF / "footage" / "vae.yaml").datamodules
     bounds = [f"pixels={shape.pixels}", f"frames={shape.frames}"]
     stages.run(
         "reconstruct",
-        ["-m", "datamodules.quickstart.reconstruct", f"dataset={data}", f"vae={runs}/vae", f"out={out}",
-         *(f"data.{bound}" for bound in bounds), f"data.multiple={shape.multiple}"],
+        [*RECONSTRUCT, f"dataset={data}", f"vae={runs}/vae", f"out={out}", *(f"data.{bound}" for bound in bounds)],
     )
     kinds = "captions={source: 1.0}"
     if any(row["source"] for row in read_captions(data, {})):
@@ -137,13 +135,15 @@ def read_csv(path: Path) -> dict[str, str]:
 
 def read_captions(data: Path, truth: dict[str, str]) -> list[dict[str, Any]]:
     """Key, file, source and dense caption of every clip, and the truth where there is one."""
-    from datamodules import captions, index
+    from datamodules import index
 
     found = index.load(str(data))
-    dense = captions.load(data, "dense") if (data / "captions" / "dense").is_dir() else {}
+    short = index.load_captions(found, "source")
+    dense = index.load_captions(found, "dense") if (data / "captions" / "dense").is_dir() else short
+    rows = zip(found.key, found.source, short, dense, strict=True)
     return [
-        {"key": key, "file": file, "source": short, "dense": dense.get(key, ""), "truth": truth.get(file)}
-        for key, file, short in zip(found.key, found.source, found.caption, strict=True)
+        {"key": key, "file": file, "source": source or "", "dense": told or "", "truth": truth.get(file)}
+        for key, file, source, told in rows
     ]
 
 

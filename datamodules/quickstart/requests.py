@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZES = {"square": (32, 32), "wide": (32, 48), "tall": (48, 32)}  # height, width
-FPS = 12.0
-FRAMES = 13
+FPS = 8.0
+FRAMES = 9
 GIVEN = 5  # frames of a clip that extension starts from
 SECONDS = FRAMES / FPS
 

@@ -77,7 +77,7 @@ def to_rgb(
         interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
         threads=1,
     )
-    image = shown.to_ndarray()
+    image: NDArray[np.uint8] = np.asarray(shown.to_ndarray(), dtype=np.uint8)
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +26,11 @@ def decays(parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and not getattr(parameter, "no_decay", False)
 
 
+def rate(parameter: nn.Parameter) -> float:
+    """The parameter's learning rate over the run's: 1, unless tagged `rate`."""
+    return float(getattr(parameter, "rate", 1.0))
+
+
 def start_state(parameter: nn.Parameter) -> dict[str, Any]:
     """Adam's state of one parameter before the first step."""
     return {
@@ -35,7 +41,7 @@ def start_state(parameter: nn.Parameter) -> dict[str, Any]:
 
 
 class AdamW(torch.optim.AdamW):
-    """AdamW in two groups: with weight decay and, for vectors and parameters tagged `no_decay`, without."""
+    """AdamW in groups: with weight decay and, for vectors and parameters tagged `no_decay`, without; and by `rate`."""
 
     def __init__(
         self,
@@ -49,16 +55,16 @@ class AdamW(torch.optim.AdamW):
         schedule: Schedule | None = None,
     ) -> None:
         pairs = [pair for pair in named if pair[1].requires_grad]
+        kinds: dict[tuple[bool, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
+        for pair in pairs:
+            kinds[decays(pair[1]), rate(pair[1])].append(pair)
         groups: list[dict[str, Any]] = [
-            {"params": [pair for pair in pairs if decays(pair[1])], "weight_decay": weight_decay},
-            {"params": [pair for pair in pairs if not decays(pair[1])], "weight_decay": 0.0},
+            {"params": members, "weight_decay": weight_decay if decay else 0.0, "lr": lr * share, "base_lr": lr * share}
+            for (decay, share), members in sorted(kinds.items(), key=lambda item: item[0], reverse=True)
         ]
-        super().__init__(
-            [group for group in groups if group["params"]], lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True
-        )
+        super().__init__(groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
         self.clip, self.schedule = clip, schedule
         for group in self.param_groups:
-            group["base_lr"] = lr
             for parameter in group["params"]:
                 self.state[parameter] = start_state(parameter)
 

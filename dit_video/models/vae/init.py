@@ -31,6 +31,9 @@ def initialise(vae: VAE) -> None:
     for parameter in vae.parameters():
         parameter.no_decay = True
         parameter.matrix = False
+    for way in (vae.encoder.linear, vae.decoder.linear):
+        for parameter in way.parameters():
+            parameter.rate = 0.1
 
 
 def _ways(vae: VAE) -> list[tuple[nn.Linear, nn.Linear]]:

@@ -163,7 +163,7 @@ class VAE(nn.Module):
 
     def encode(self, video: Tensor) -> Tensor:
         """Normalised latent (b, c, 1 + k, h', w') of a video (b, 3, 1 + k*time, h, w) in [-1, 1]."""
-        return self.normalise(self.posterior(video).mean)
+        return self.normalise(self.posterior(video).mean).contiguous()
 
     def decode(self, latent: Tensor) -> Tensor:
         """Video (b, 3, 1 + k*time, h, w), about [-1, 1], of a normalised latent."""
