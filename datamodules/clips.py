@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -64,12 +64,18 @@ class ClipLoader(Dataset):
     def start(self, stream: int, item: Item) -> int:
         """The first frame (at the recipe's rate) of a training clip, drawn where the clip is longer than its bucket."""
         found, row = self.index, item.row
-        spare = pixels.available(int(found.frames[row]), float(found.fps[row]), self.fps) - self.shapes[row].frames
+        spare = pixels.available(int(found.frames[row]), float(found.fps[row]), self.fps) - self.shape(row).frames
         return int(float(uniform(self.seed, "start", stream, item.ordinal)) * (spare + 1)) if spare > 0 else 0
+
+    def shape(self, row: int) -> VideoShape:
+        """The bucket of a row that has one."""
+        found = self.shapes[row]
+        assert found is not None, "rows without a bucket take no part"
+        return found
 
     def load(self, rows: Sequence[int], starts: Sequence[int], *, captions: tuple[str, ...], place: Place) -> Loaded:
         """Rows of one bucket as a ClipBatch; a damaged one is zeros of weight 0."""
-        shape = self.shapes[rows[0]]
+        shape = self.shape(rows[0])
         video = torch.zeros(len(rows), 3, shape.frames, shape.height, shape.width)
         weight, bad = torch.ones(len(rows)), []
         for at, (row, start) in enumerate(zip(rows, starts, strict=True)):
@@ -85,9 +91,13 @@ class ClipLoader(Dataset):
     def pixels(self, row: int, start: int = 0) -> NDArray[np.uint8]:
         """One sample as uint8 (t, h, w, 3) of its bucket; DataError where it is damaged."""
         found = self.index
-        place = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
+        place: dict[str, Any] = {
+            "offset": int(found.offset[row]),
+            "size": int(found.size[row]),
+            "sha256": found.sha256[row],
+        }
         data = self.shards.read(int(found.shard[row]), **place)
-        return pixels.clip(data, found.suffix[row], self.shapes[row], fps=self.fps, start=start)
+        return pixels.clip(data, found.suffix[row], self.shape(row), fps=self.fps, start=start)
 
 
 class ClipData(LightningDataModule):
@@ -208,7 +218,7 @@ class ClipData(LightningDataModule):
         """Items of a stretch of a stream: one kind a bucket, cost by pixels."""
         del stream
         for at, row in enumerate(rows.tolist()):
-            shape = self.loader.shapes[row]
+            shape = self.loader.shape(row)
             kind = hash((shape.frames, shape.height, shape.width))
             yield Item(row=row, ordinal=ordinal + at, cost=float(shape.pixels), kind=kind)
 
@@ -224,7 +234,7 @@ class ClipData(LightningDataModule):
         rows = sorted(rows, key=lambda row: seed_for(0, "order of validation", self.index.key[row]))[:n]
         alike: dict[VideoShape, list[int]] = {}
         for row in rows:
-            alike.setdefault(self.loader.shapes[row], []).append(row)
+            alike.setdefault(self.loader.shape(row), []).append(row)
         parts = [same[at : at + self.batch] for same in alike.values() for at in range(0, len(same), self.batch)]
         return [self.held_out_batch(part, number) for number, part in enumerate(parts)]
 

@@ -114,8 +114,15 @@ def load(dataset: str | Path) -> Index:
         suffix=rows["media_name"],
         offset=np.asarray(rows["media_offset"]),
         size=np.asarray(rows["media_size"]),
-        **{name: np.asarray(rows[name]) for name in ("shard", "frames", "height", "width", "fps")},
-        **{name: rows[name] for name in ("key", "source", "caption", "sha256")},
+        shard=np.asarray(rows["shard"]),
+        frames=np.asarray(rows["frames"]),
+        height=np.asarray(rows["height"]),
+        width=np.asarray(rows["width"]),
+        fps=np.asarray(rows["fps"]),
+        key=rows["key"],
+        source=rows["source"],
+        caption=rows["caption"],
+        sha256=rows["sha256"],
     )
 
 

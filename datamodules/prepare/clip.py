@@ -145,7 +145,7 @@ def cut(
 
 def pick(stream: Iterator[tuple[int, Any]], picks: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
     """Images of a numbered stream by rising numbers; a number may repeat."""
-    at, image = -1, None
+    at, image = -1, np.empty(0, np.uint8)
     for wanted in picks:
         while at < wanted:
             at, frame = next(stream)

@@ -77,13 +77,13 @@ def read_captions(path: Path, folder: Path) -> dict[str, str]:
                 raise DataError(
                     f"{path} must have the columns file,caption; it has {','.join(reader.fieldnames or ())}"
                 )
-            rows = [(row["file"] or "", row["caption"] or "") for row in reader]
+            rows = [(str(row["file"] or ""), str(row["caption"] or "")) for row in reader]
     except (OSError, csv.Error) as error:
         raise DataError(f"cannot read captions_csv={path}: {error}") from error
     found, home, root = {}, path.parent.resolve(), folder.resolve()
-    for file, caption in rows:
-        place = (home / file).resolve()
-        relative = place.relative_to(root).as_posix() if place.is_relative_to(root) else Path(file).as_posix()
+    for name, caption in rows:
+        place = (home / name).resolve()
+        relative = place.relative_to(root).as_posix() if place.is_relative_to(root) else Path(name).as_posix()
         found[relative] = clean_caption(caption)
     return found
 

@@ -108,7 +108,7 @@ def run(work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, mem
             work(task, {}, items.append)
             yield from items
         return
-    waiting = [(task, {}) for task in tasks]
+    waiting: list[tuple[Any, dict[str, str]]] = [(task, {}) for task in tasks]
     jobs: list[Job] = []
     counted: set[str] = set()
     try:
