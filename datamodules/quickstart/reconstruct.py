@@ -24,7 +24,9 @@ from dit_video.pipeline.load import load_vae
 
 
 @torch.inference_mode()
-def reconstruct(*, dataset: str, vae: str, out: str, clips: int = 64, shown: int = 12, data: dict[str, Any] | None = None) -> None:
+def reconstruct(
+    *, dataset: str, vae: str, out: str, clips: int = 64, shown: int = 12, data: dict[str, Any] | None = None
+) -> None:
     """Write vae.json and the first `shown` pairs of MP4s into `out`.
 
     Args:
@@ -41,11 +43,16 @@ def reconstruct(*, dataset: str, vae: str, out: str, clips: int = 64, shown: int
     datamodule = ClipData(dataset=dataset, workers=0, **(data or {}))
     found = index.load(dataset)
     source = dict(zip(found.key, found.source, strict=True))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for batch in datamodule.validation(clips):
         for key, video in zip(batch.keys, batch.video, strict=True):
             original, copy = to_frames(video), to_frames(model.decode(model.encode(video[None]))[0])
-            row = {"key": key, "source": source[key], "frames": len(original), "psnr_db": psnr(original, copy)}
+            row: dict[str, Any] = {
+                "key": key,
+                "source": source[key],
+                "frames": len(original),
+                "psnr_db": psnr(original, copy),
+            }
             if len(original) > 1 and sum("original" in r for r in rows) < shown:
                 for name, frames in (("original", original), ("reconstruction", copy)):
                     row[name] = f"vae/{key}-{name}.mp4"
@@ -53,8 +60,10 @@ def reconstruct(*, dataset: str, vae: str, out: str, clips: int = 64, shown: int
             rows.append(row)
     (folder / "vae.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     videos = [row["psnr_db"] for row in rows if row["frames"] > 1]
-    log.say(f"PSNR of {len(videos)} held-out clips: {np.mean(videos):.2f} dB; of all {len(rows)}: "
-            f"{np.mean([row['psnr_db'] for row in rows]):.2f} dB")
+    log.say(
+        f"PSNR of {len(videos)} held-out clips: {np.mean(videos):.2f} dB; of all {len(rows)}: "
+        f"{np.mean([row['psnr_db'] for row in rows]):.2f} dB"
+    )
 
 
 def main(arguments: list[str]) -> None:

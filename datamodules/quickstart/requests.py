@@ -30,7 +30,9 @@ def scene(random: Generator, size: tuple[int, int], *, unseen: bool, moving: boo
     """A scene with one thing that fits the frame for FRAMES frames."""
     while True:
         found = draw_scene(random, unseen=unseen)
-        if fits(found, height=size[0], width=size[1], frames=FRAMES, fps=FPS) and not (moving and found.motion == "still"):
+        if moving and found.motion == "still":
+            continue
+        if fits(found, height=size[0], width=size[1], frames=FRAMES, fps=FPS):
             return found
 
 

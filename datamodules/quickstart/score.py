@@ -1,4 +1,4 @@
-"""Judging what was made: the checker on every sampled video, given frames against what came back, captions against truth."""
+"""Judging what was made: the checker on every sampled video, given frames and captions against what they should be."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ def score_samples(folder: Path) -> dict[str, Any]:
     rows = {name: _row([found[number][1] for number in numbers]) for name, numbers in groups.items()}
     given = {name: [found[n][2] for n in numbers if found[n][2] is not None] for name, numbers in groups.items()}
     checker = {name: row for name, row in rows.items() if name not in {"image_to_video", "forward", "backward"}}
-    image = rows.get("image_to_video", {}) | {"psnr_db": _mean(given.get("image_to_video", []))}
-    extension = {n: rows.get(n, {}) | {"psnr_db": _mean(given.get(n, []))} for n in ("forward", "backward")}
+    empty: dict[str, Any] = {}
+    image = rows.get("image_to_video", empty) | {"psnr_db": _mean(given.get("image_to_video", []))}
+    extension = {n: rows.get(n, empty) | {"psnr_db": _mean(given.get(n, []))} for n in ("forward", "backward")}
     return {"checker": checker, "image_to_video": image, "extension": extension}
 
 
-def _row(rights: list[dict[str, bool]]) -> dict[str, float]:
+def _row(rights: list[dict[str, bool]]) -> dict[str, Any]:
     shares = {key: float(np.mean([right[key] for right in rights])) for key in (*ATTRIBUTES, "all")}
     return {"n": len(rights)} | shares
 

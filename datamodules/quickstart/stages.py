@@ -48,7 +48,7 @@ class Stages:
         since = time.perf_counter()
         for command in commands:
             log.say(f"$ {shown(command)}")
-            finished = subprocess.run([sys.executable, *command], check=False)  # noqa: S603
+            finished = subprocess.run([sys.executable, *command], check=False)
             if finished.returncode:
                 raise DataError(
                     f"stage {name} failed with exit code {finished.returncode}; its own message stands above. "

@@ -172,7 +172,7 @@ def _follow(frames: Sequence[list[Blob]]) -> list[list[Blob]]:
         rest = list(found)
         for track in tracks:
             last = track[-1]
-            nearest = min(rest, key=lambda b: (b.row - last.row) ** 2 + (b.column - last.column) ** 2)  # noqa: B023
+            nearest = min(rest, key=lambda b: (b.row - last.row) ** 2 + (b.column - last.column) ** 2)
             rest.remove(nearest)
             track.append(nearest)
     return tracks
@@ -182,7 +182,7 @@ def _motion(track: Sequence[Blob], *, fps: float) -> tuple[str | None, str | Non
     """Direction and speed that hold in nearly all windows; ("still", None) when nothing moves."""
     window = max(1, min(round(WINDOW * fps), len(track) - 1))
     seconds = window / fps
-    names = []
+    names: list[str | None] = []
     along = []
     for first, last in zip(track, track[window:], strict=False):
         move = np.array([last.row - first.row, last.column - first.column])
@@ -190,7 +190,7 @@ def _motion(track: Sequence[Blob], *, fps: float) -> tuple[str | None, str | Non
         if np.abs(move).max() < still:
             names.append("still")
             continue
-        name = max(MOTIONS, key=lambda n: float(move @ np.array(MOTIONS[n])))  # noqa: B023
+        name = max(MOTIONS, key=lambda n: float(move @ np.array(MOTIONS[n])))
         forward = float(move @ np.array(MOTIONS[name]))
         names.append(name if np.abs(move).min() < 0.5 * forward else None)
         along.append(forward / seconds)

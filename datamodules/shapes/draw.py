@@ -86,18 +86,17 @@ def draw(
 
 def _rooms(things: int, height: int, width: int, rng: Generator) -> list[tuple[float, float, float, float]]:
     """The part of the frame (top, bottom, left, right) each thing keeps to, so that two never meet."""
+    tall, wide = float(height), float(width)
     if things == 1:
-        return [(0, height, 0, width)]
+        return [(0.0, tall, 0.0, wide)]
     if width > height or (width == height and rng.random() < 0.5):
-        rooms = [(0.0, height, 0.0, width / 2), (0.0, height, width / 2, float(width))]
+        rooms = [(0.0, tall, 0.0, wide / 2), (0.0, tall, wide / 2, wide)]
     else:
-        rooms = [(0.0, height / 2, 0.0, width), (height / 2, float(height), 0.0, float(width))]
+        rooms = [(0.0, tall / 2, 0.0, wide), (tall / 2, tall, 0.0, wide)]
     return rooms if rng.random() < 0.5 else rooms[::-1]
 
 
-def _start(
-    shape: str, radius: float, room: tuple[float, float, float, float], travel: Array, rng: Generator
-) -> Array:
+def _start(shape: str, radius: float, room: tuple[float, float, float, float], travel: Array, rng: Generator) -> Array:
     """A place to start from: the path's middle near the room's, and all of it inside."""
     up, down, side = (reach * radius + 1.0 for reach in EXTENT[shape])
     top, bottom, left, right = room
@@ -116,8 +115,8 @@ def fits(scene: Scene, *, height: int, width: int, frames: int, fps: float) -> b
     short = min(height, width)
     travel = SPEEDS[scene.speed][1] * short * (frames - 1) / fps if scene.speed else 0.0
     rows, columns = np.abs(MOTIONS.get(scene.motion or "", (0, 0)))
-    two = len(scene.things) == 2  # noqa: PLR2004
-    tall, wide = height, width
+    two = len(scene.things) == 2
+    tall, wide = float(height), float(width)
     if two:
         tall, wide = (height, width / 2) if width >= height else (height / 2, width)
         if width == height:

@@ -35,10 +35,10 @@ class Samples(Callback):
     def __init__(
         self,
         *,
-        dir: str,
+        dir: str,  # noqa: A002 - the folder of the run, as everywhere
         every_samples: int,
         prompts: Sequence[str] | None = None,
-        sampling: Sampling | None = None,  # noqa: A002
+        sampling: Sampling | None = None,
     ) -> None:
         self.dir, self.every_samples = Path(dir), every_samples
         self.prompts, self.sampling = list(prompts or []), sampling or Sampling()

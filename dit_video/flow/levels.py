@@ -1,6 +1,6 @@
 """At which noise levels the DiT is trained: logit-normal (Esser et al. 2024, equation 19), shifted, clip by clip.
 
-- Most clips have one level for all their frames; some have a level for each frame (Chen et al. 2024, diffusion forcing),
+- Most clips have one level for all their frames; some have one for each frame (diffusion forcing, Chen et al. 2024),
   which is what rolling generation needs.
 - Given frames have level 0.
 """

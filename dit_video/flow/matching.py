@@ -43,7 +43,9 @@ def corrupt(batch: PackBatch, *, levels: Levels, seed: int) -> Corrupted:
     return Corrupted(noisy, velocity(batch.data, noises), sigmas)
 
 
-def matching_loss(predicted: Tensor, target: Tensor, sigma: Tensor, batch: PackBatch) -> tuple[Tensor, dict[str, Tensor]]:
+def matching_loss(
+    predicted: Tensor, target: Tensor, sigma: Tensor, batch: PackBatch
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The batch's share of the global step's token-weighted squared error, and shares of it to log.
 
     Metrics: `loss`, and for each of BINS ranges of the noise level the error sum `loss_sigmaI` with its token share

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Attention(Protocol):
     """(q, k, v, q_lengths, k_lengths) -> output; q is (n, h, e), k and v are (m, h, e), the output is like q."""
 
-    def __call__(
-        self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]
-    ) -> Tensor: ...
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
+        """Attention within segments."""
+        ...
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
@@ -54,7 +54,9 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths:
     from torch.nn.attention.varlen import varlen_attn
 
     q_ends, k_ends = _ends(q_lengths, q.device), _ends(k_lengths, k.device)
-    return varlen_attn(q, k, v, q_ends, k_ends, max(q_lengths), max(k_lengths))
+    out = varlen_attn(q, k, v, q_ends, k_ends, max(q_lengths), max(k_lengths))
+    assert isinstance(out, torch.Tensor)  # without the log-sum-exp, which was not asked for
+    return out
 
 
 def _ends(lengths: Sequence[int], device: torch.device) -> Tensor:

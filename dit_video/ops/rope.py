@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def axis_pairs(pairs: int) -> tuple[int, int, int]:
-    """How `pairs` rotated pairs of a head are shared by time, row and column: a quarter for time, the rest in halves."""
+    """How `pairs` rotated pairs of a head are shared by time, row and column: a quarter for time, the rest in half."""
     side = (pairs * 3 // 4) // 2
     return pairs - 2 * side, side, side
 

@@ -99,7 +99,9 @@ def read_jobs(file: Path, first: Job) -> list[Job]:
     jobs = []
     for number, line in enumerate(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines()))):
         keys = json.loads(line) if file.suffix == ".jsonl" else {"prompt": line}
-        mine = {"name": f"{number:05d}.mp4", "seed": first.seed + number} | {k: keys[k] for k in KEYS if k in keys}
+        mine: dict[str, Any] = {"name": f"{number:05d}.mp4", "seed": first.seed + number} | {
+            k: keys[k] for k in KEYS if k in keys
+        }
         if "prompt" not in mine:
             raise RequestError(f"prompts={file}: line {number + 1} has no prompt")
         jobs.append(replace(first, **mine))
@@ -116,9 +118,7 @@ def request_of(job: Job, recipe: Recipe) -> Request:
     frames = max(1, round(job.seconds * recipe.fps)) - (1 if job.image else 0)
     if job.seconds < 0 or frames < 1:
         raise RequestError(f"seconds={job.seconds:g} makes no frame at {recipe.fps:g} fps; raise seconds=")
-    return Request(
-        prompt=job.prompt, height=height, width=width, frames=frames, seed=job.seed, start=start, end=end
-    )
+    return Request(prompt=job.prompt, height=height, width=width, frames=frames, seed=job.seed, start=start, end=end)
 
 
 def read_recipe(run: Path) -> tuple[Recipe, str]:
@@ -130,7 +130,9 @@ def read_recipe(run: Path) -> tuple[Recipe, str]:
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     shapes = [tuple(map(int, text.split("x"))) for text in about["table"]]
     buckets = tuple(VideoShape(frames=f, height=h, width=w) for f, h, w in shapes)
-    return Recipe(buckets=buckets, fps=float(about["fps"]), compression=Compression(**about["compression"])), str(about["vae"])
+    return Recipe(buckets=buckets, fps=float(about["fps"]), compression=Compression(**about["compression"])), str(
+        about["vae"]
+    )
 
 
 def load(run: Path, *, vae: str, recipe: Recipe, ema: bool) -> Models:

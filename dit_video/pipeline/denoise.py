@@ -77,10 +77,12 @@ def denoise(
         pattern, cut = ("suffix", window.latent.shape[1] - 1) if window.tail is not None else ("prefix", window.given)
         clips.append(conditioned(window.latent, tail=window.tail, pattern=pattern, cut=cut, patch=dit.patch))
     data, _, layout = join(clips)
-    noise = torch.cat([
-        torch.randn(clip.data.shape, generator=generator(window.seed, "sample"))
-        for clip, window in zip(clips, windows, strict=True)
-    ])
+    noise = torch.cat(
+        [
+            torch.randn(clip.data.shape, generator=generator(window.seed, "sample"))
+            for clip, window in zip(clips, windows, strict=True)
+        ]
+    )
     device = next(dit.parameters()).device
     data, noise, layout = data.to(device), noise.to(device), layout.to(device)
     given = layout.given[layout.frame, None]
@@ -93,7 +95,9 @@ def denoise(
         step=STEPS[sampling.solver],
         seen=seen,
     )
-    return [_latent(tokens, window, dit.patch) for tokens, window in zip(noisy.split(layout.lengths), windows, strict=True)]
+    return [
+        _latent(tokens, window, dit.patch) for tokens, window in zip(noisy.split(layout.lengths), windows, strict=True)
+    ]
 
 
 def _velocity(dit: DiT, layout: Layout, context: Tensor) -> Velocity:

@@ -71,12 +71,12 @@ def generate(
     """
     for request in requests:
         request.check(models.recipe)
-    done = []
+    done: list[Frames] = []
     for group in share(requests, tokens=tokens, recipe=models.recipe):
         works = [_Work(r, r.start if r.start is not None else r.end, r.frames) for r in group]
         while rest := [work for work in works if work.missing > 0]:
             _round(rest, models=models, sampling=sampling)
-        done += [work.frames for work in works]
+        done += [work.frames for work in works if work.frames is not None]
         if seen is not None:
             seen(len(group))
     return done
@@ -99,10 +99,11 @@ def _window(work: _Work, models: Models) -> tuple[Window, int]:
     seed = seed_for(request.seed, "window", work.rounds)
     known = 0
     if work.frames is not None:
-        most = max((longest - 1) // time // 2, 1) if len(work.frames) > 1 else 0
+        most = (longest - 1) // time // 2  # half of the window, so that there is always something new in it
         known = 1 + time * min(most, (len(work.frames) - 1) // time)
     length = min(longest, snap(work.missing + known, time=time))
-    shape = (compression.channels, 1 + (length - 1) // time, request.height // compression.space, request.width // compression.space)
+    side = compression.space
+    shape = (compression.channels, 1 + (length - 1) // time, request.height // side, request.width // side)
     if work.frames is None:
         return Window(prompt=request.prompt, latent=torch.zeros(shape), seed=seed), 0
     if request.end is not None:

@@ -1,4 +1,4 @@
-"""Trained models from the folder of their run: the saved config says what to build, the newest checkpoint its weights."""
+"""Trained models from the folder of a run: the saved config says what to build, the newest checkpoint its weights."""
 
 from __future__ import annotations
 

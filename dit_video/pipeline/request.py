@@ -30,7 +30,9 @@ class Recipe:
         frames = [b.frames for b in self.buckets if (b.height, b.width) == (height, width)]
         if not frames:
             sizes = sorted({f"{b.width}x{b.height}" for b in self.buckets})
-            raise RequestError(f"size={width}x{height} is in no bucket of this model; expected one of {', '.join(sizes)}")
+            raise RequestError(
+                f"size={width}x{height} is in no bucket of this model; expected one of {', '.join(sizes)}"
+            )
         return max(frames)
 
 
@@ -58,7 +60,11 @@ class Request:
             )
         if self.frames < 1:
             raise RequestError(f"a video has at least one frame, got {self.frames}; raise seconds=")
-        recipe.longest(self.height, self.width)
+        given = self.start is not None or self.end is not None
+        if recipe.longest(self.height, self.width) == 1 and (self.frames > 1 or given):
+            raise RequestError(
+                f"this model makes only images of size={self.width}x{self.height}; choose another size=, or seconds=0"
+            )
         if self.start is not None and self.end is not None:
             raise RequestError("frames are given before and after; expected one of extend=forward and extend=backward")
 
@@ -71,7 +77,7 @@ def snap(frames: int, *, time: int) -> int:
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) of a size written WIDTHxHEIGHT."""
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):  # noqa: PLR2004
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise RequestError(f"size={text} is not a size; expected WIDTHxHEIGHT, such as size=48x32")
     return int(parts[1]), int(parts[0])
 

@@ -10,10 +10,8 @@ if TYPE_CHECKING:
     from dit_video.sampler.solvers import Velocity
 
 
-def guide(
-    velocity: Velocity, empty: Velocity, *, scale: float, interval: tuple[float, float] = (0.0, 1.0)
-) -> Velocity:
-    """Classifier-free guidance (Ho & Salimans 2022, equation 6) within an interval of levels (Kynkaanniemi et al. 2024).
+def guide(velocity: Velocity, empty: Velocity, *, scale: float, interval: tuple[float, float] = (0.0, 1.0)) -> Velocity:
+    """Classifier-free guidance (Ho & Salimans 2022, equation 6) within an interval (Kynkaanniemi et al. 2024).
 
     Args:
         velocity: with the prompt.

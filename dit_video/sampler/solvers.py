@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 class Velocity(Protocol):
     """(noisy, sigma) -> d noisy / d sigma, shaped like noisy; sigma is a scalar tensor."""
 
-    def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor: ...
+    def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
+        """The velocity there."""
+        ...
 
 
 class Step(Protocol):
     """One step of a solver from sigma to next_sigma."""
 
-    def __call__(self, velocity: Velocity, noisy: Tensor, sigma: Tensor, next_sigma: Tensor) -> Tensor: ...
+    def __call__(self, velocity: Velocity, noisy: Tensor, sigma: Tensor, next_sigma: Tensor) -> Tensor:
+        """The state at next_sigma."""
+        ...
 
 
 def euler(velocity: Velocity, noisy: Tensor, sigma: Tensor, next_sigma: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training the DiT: flow matching on packs, with a noise level a frame, text trained along, captions dropped at times."""
+"""Training the DiT: flow matching on packs, with a noise level a frame, and text trained along."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dit_video.models.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from dit_video.batch import PackBatch
     from dit_video.models.dit import DiT

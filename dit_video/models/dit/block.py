@@ -1,10 +1,11 @@
-"""One transformer block: attention within the clip, attention to its text, and a gated MLP, all modulated by the signal.
+"""One transformer block: attention within the clip, attention to its text, and a gated MLP, steered by the signal.
 
 - The modulation (shift, scale, gate) of all frames is computed once for all blocks, each block adds a table of its own
   (PixArt-alpha, section 2.3), and tokens gather their frame's row.
 - Queries and keys are normalised per head before the rotation (Dehghani et al. 2023, section 2.1).
-- What a step costs on a CPU beside its matrix products is passes over the tokens, so queries and keys are normalised and
-  rotated together, the 1 of (1 + scale) lives in the table, and rows are gathered by `embedding`, whose backward is dense.
+- What a step costs on a CPU beside its matrix products is passes over the tokens, so queries and keys are normalised
+  and rotated together, the 1 of (1 + scale) lives in the table, and rows are gathered by `embedding`, whose backward is
+  dense.
 - The way to the text is not modulated by the noise level.
 """
 
@@ -53,6 +54,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, tokens: Tensor, turn: Tensor, lengths: Sequence[int]) -> Tensor:
+        """tokens (n, d) cut by `lengths`; `turn` is their rotation."""
         qk, v = rearrange(self.qkv(tokens), "n (three h e) -> n three h e", three=3, h=self.heads).split([2, 1], dim=1)
         q, k = rotate(self.norm(qk) * self.scale, turn).unbind(dim=1)
         return self.out(rearrange(self.attend(q, k, v[:, 0], lengths, lengths), "n h e -> n (h e)"))
@@ -89,6 +91,7 @@ class GatedMLP(nn.Module):
         self.down = nn.Linear(inner, width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (n, d) -> (n, d)."""
         gate, value = self.up(tokens).chunk(2, dim=-1)
         return self.down(silu(gate) * value)
 

@@ -1,4 +1,4 @@
-"""The diffusion transformer: packed patch tokens, a noise level a frame, and text in; velocity out (Peebles & Xie 2022).
+"""The diffusion transformer (Peebles & Xie 2022): packed patch tokens, a level a frame, and text in; velocity out.
 
 - Clips of any size and length share one sequence; attention stays within a clip (NaViT, Dehghani et al. 2023).
 - Every latent frame has its own noise level, so given frames (level 0) are conditions and need no other mechanism.

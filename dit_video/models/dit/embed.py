@@ -30,6 +30,7 @@ class LevelEmbed(nn.Module):
         self.net = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, sigma: Tensor) -> Tensor:
+        """Signals (f, d) of levels (f,)."""
         return self.net(fourier(sigma * 100, width=self.features).to(self.net[0].weight.dtype))
 
 
@@ -42,6 +43,7 @@ class PlaceEmbed(nn.Module):
         self.net = nn.Linear(4 * features, width)
 
     def forward(self, layout: Layout) -> Tensor:
+        """What to add to the tokens, (n, d)."""
         owner = layout.sample[layout.frame]
         here = layout.position[:, 1:] + 0.5
         size = here.new_zeros(len(layout.lengths), 2).index_reduce(0, owner, here + 0.5, "amax")

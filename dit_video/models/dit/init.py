@@ -27,9 +27,9 @@ def initialise(dit: DiT) -> None:
 def tag(dit: DiT) -> None:
     """Mark vectors and the embeddings at the ends: `no_decay`, and `matrix = False` where Muon does not belong."""
     for parameter in dit.parameters():
-        parameter.no_decay = parameter.ndim < 2  # noqa: PLR2004
+        parameter.no_decay = parameter.ndim < 2
         parameter.matrix = False
     for block in dit.layers:
         for parameter in block.parameters():
-            parameter.matrix = parameter.ndim == 2  # noqa: PLR2004
+            parameter.matrix = parameter.ndim == 2
         block.attn.qkv.weight.parts, block.text.kv.weight.parts, block.mlp.up.weight.parts = 3, 2, 2

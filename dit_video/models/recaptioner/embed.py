@@ -31,7 +31,8 @@ LONGEST = 4
 def glance_size(height: int, width: int, *, side: int) -> tuple[int, int]:
     """Height and width, multiples of CELL, with a short side of about `side`, a long one of at most LONGEST."""
     scale = side / min(height, width)
-    return tuple(CELL * max(1, round(min(edge * scale, LONGEST * side) / CELL)) for edge in (height, width))
+    rows, columns = (CELL * max(1, round(min(edge * scale, LONGEST * side) / CELL)) for edge in (height, width))
+    return rows, columns
 
 
 def glance_frames(count: int, *, windows: int) -> Tensor:

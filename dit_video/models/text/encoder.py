@@ -32,6 +32,7 @@ class TextLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, context: Tensor) -> Tensor:
+        """context (s, l, d) -> (s, l, d)."""
         qkv = self.qkv(self.norm_attn(context))
         q, k, v = rearrange(qkv, "s l (three h e) -> three s h l e", three=3, h=self.heads)
         context = context + self.out(rearrange(scaled_dot_product_attention(q, k, v), "s h l e -> s l (h e)"))
@@ -63,7 +64,7 @@ class TextEncoder(nn.Module):
             parameter.no_decay, parameter.matrix = True, False
         for layer in self.layers:
             for parameter in layer.parameters():
-                parameter.no_decay, parameter.matrix = parameter.ndim < 2, parameter.ndim == 2  # noqa: PLR2004
+                parameter.no_decay, parameter.matrix = parameter.ndim < 2, parameter.ndim == 2
 
     def set_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Carry `tokenizer` from now on; DataError if it does not fit."""

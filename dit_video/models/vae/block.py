@@ -28,6 +28,7 @@ class ChannelNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (b, c, t, h, w) with unit mean square over c."""
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6) * self.scale[:, None, None, None]
 
 
@@ -39,6 +40,7 @@ class SpaceConv(nn.Module):
         self.conv = nn.Conv2d(inside, outside, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, inside, t, h, w) -> (b, outside, t, h, w)."""
         frames = self.conv(rearrange(x, "b c t h w -> (b t) c h w"))
         return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
 
@@ -52,6 +54,7 @@ class TimeConv(nn.Module):
         self.conv = nn.Conv2d(inside, outside, (kernel, 1), stride=(stride, 1))
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """(b, inside, t, h, w) -> (b, outside, t', h, w); `memory` has the frames before."""
         if self.past:
             before = None if memory is None else memory.get(id(self))
             if before is None:
@@ -72,6 +75,7 @@ class ResBlock(nn.Module):
         self.norm_time, self.time = ChannelNorm(width), TimeConv(width, width)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """(b, c, t, h, w) -> the same."""
         y = self.space(functional.silu(self.norm_space(x)))
         return x + self.time(functional.silu(self.norm_time(y)), memory)
 
@@ -85,6 +89,7 @@ class Down(nn.Module):
         self.conv = TimeConv(inside * space**2, outside, kernel=time, stride=time)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """(b, inside, 1 + k*time, h, w) -> (b, outside, 1 + k, h/space, w/space)."""
         x = rearrange(x, "b c t (h p) (w q) -> b (c p q) t h w", p=self.space, q=self.space)
         return self.conv(x, memory)
 
@@ -98,6 +103,7 @@ class Up(nn.Module):
         self.conv = TimeConv(inside, outside * time * space**2, kernel=1)
 
     def forward(self, x: Tensor, *, starts: bool) -> Tensor:
+        """`starts` tells whether the first frame is the first of the clip (else it is the next chunk of a stream)."""
         x = rearrange(
             self.conv(x), "b (c r p q) t h w -> b c (t r) (h p) (w q)", r=self.time, p=self.space, q=self.space
         )

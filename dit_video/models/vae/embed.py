@@ -1,7 +1,8 @@
 """The linear way between pixels and latents: each latent position and the block of pixels it stands for.
 
-- It is the whole autoencoder at the start, set to the corpus's principal components (`init.principal`); the convolutions
-  are added to it and learn what neighbours know. (Non-parametric shortcuts: DC-AE, Chen et al. 2024, section 3.2.)
+- It is the whole autoencoder at the start, set to the corpus's principal components (`init.principal`); the
+  convolutions are added to it and learn what neighbours know. (Non-parametric shortcuts: DC-AE, Chen et al. 2024,
+  section 3.2.)
 - The first frame has matrices of its own, since it stands for one frame and the others for `time` frames.
 """
 

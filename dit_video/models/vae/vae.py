@@ -49,7 +49,12 @@ class Encoder(nn.Module):
     """Pixels to the mean of the latent."""
 
     def __init__(
-        self, compression: Compression, *, widths: Sequence[int], blocks: Sequence[int], stages: Sequence[tuple[int, int]]
+        self,
+        compression: Compression,
+        *,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        stages: Sequence[tuple[int, int]],
     ) -> None:
         super().__init__()
         self.linear = ToLatent(compression)
@@ -63,6 +68,7 @@ class Encoder(nn.Module):
         self.norm, self.out = ChannelNorm(widths[-1]), SpaceConv(widths[-1], compression.channels)
 
     def forward(self, video: Tensor, memory: Memory | None = None, *, starts: bool = True) -> Tensor:
+        """Mean (b, c, t', h', w'); `memory` and `starts` for a clip that comes in chunks."""
         x = video
         for down, blocks in zip(self.down, self.layers, strict=True):
             x = down(x, memory)
@@ -75,7 +81,12 @@ class Decoder(nn.Module):
     """Latents to pixels."""
 
     def __init__(
-        self, compression: Compression, *, widths: Sequence[int], blocks: Sequence[int], stages: Sequence[tuple[int, int]]
+        self,
+        compression: Compression,
+        *,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        stages: Sequence[tuple[int, int]],
     ) -> None:
         super().__init__()
         self.linear = ToPixels(compression)
@@ -90,6 +101,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, latent: Tensor, memory: Memory | None = None, *, starts: bool = True) -> Tensor:
+        """Pixels (b, 3, t, h, w); `memory` and `starts` for a clip that comes in chunks."""
         x = self.inlet(latent)
         for blocks, norm, up in zip(self.layers, self.norms, self.up, strict=True):
             for block in blocks:
@@ -110,6 +122,9 @@ class VAE(nn.Module):
         logvar: of the posterior, the same everywhere: how much noise the decoder learns to bear.
         equalise: 1 normalises every channel to unit variance, 0 all channels by one scale.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import torch
-from dit_video.ops.layout import conditioned, join, padding
 from einops import rearrange
+
+from dit_video.ops.layout import conditioned, join, padding
 
 
 def test_patches_positions_and_weights() -> None:
