@@ -31,7 +31,8 @@ h3 small { font-size: 13px; font-weight: 400; color: var(--soft); margin-left: 8
 p { margin: 0 0 12px; max-width: 74ch }
 .lede { font-size: 17px; color: var(--soft); max-width: 68ch; margin: 0 }
 .note { color: var(--soft); font-size: 14px }
-.absent { color: var(--soft); font-size: 14px; border-left: 2px solid var(--line); padding: 2px 0 2px 12px; margin: 10px 0 0 }
+.absent { color: var(--soft); font-size: 14px; border-left: 2px solid var(--line); padding: 2px 0 2px 12px;
+  margin: 10px 0 0 }
 nav { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 18px 0 0; font-size: 14px }
 a { color: var(--accent); text-decoration: none } a:hover { text-decoration: underline }
 section { border-top: 1px solid var(--line); margin-top: 36px; padding-top: 22px }
@@ -41,7 +42,8 @@ code, pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "De
   background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
 .figures div { background: var(--paper); padding: 14px 16px 12px }
 .figures dt { font-size: 12.5px; color: var(--soft) }
-.figures dd { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 620; letter-spacing: -.02em; white-space: nowrap }
+.figures dd { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 620; letter-spacing: -.02em;
+  white-space: nowrap }
 .figures dd small { font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--soft) }
 .figures .goal { margin: 0; font-size: 12.5px; font-weight: 400; letter-spacing: 0; color: var(--soft) }
 .met::before { content: "✓ "; color: var(--good); font-weight: 700 }
@@ -49,7 +51,8 @@ code, pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "De
 
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
-th { font-weight: 500; color: var(--soft); font-size: 12.5px; text-align: left; padding: 6px 10px; vertical-align: bottom }
+th { font-weight: 500; color: var(--soft); font-size: 12.5px; text-align: left; padding: 6px 10px;
+  vertical-align: bottom }
 td { padding: 6px 10px; border-top: 1px solid var(--line); vertical-align: top }
 .shares td { text-align: right; white-space: nowrap } .shares th { text-align: right }
 .shares th:first-child, .shares td:first-child { text-align: left; padding-left: 0 }
@@ -60,41 +63,53 @@ td { padding: 6px 10px; border-top: 1px solid var(--line); vertical-align: top }
 .sheet { display: flex; flex-wrap: wrap; gap: 16px 12px; align-items: flex-start }
 .sheet.grid { display: grid; gap: 16px 12px } .sheet + .sheet { margin-top: 18px }
 figure { margin: 0; max-width: 100% }
-.sheet figcaption { font-size: 11.5px; line-height: 1.38; margin-top: 5px; color: var(--soft); overflow-wrap: anywhere }
+.sheet figcaption { font-size: 11.5px; line-height: 1.38; margin-top: 5px; color: var(--soft);
+  overflow-wrap: anywhere }
 .screen { display: flex; gap: 3px }
-video, img { display: block; background: var(--panel); border-radius: 2px }
+video, img { display: block; background: var(--panel); border-radius: 2px;
+  outline: 1px solid color-mix(in srgb, var(--ink) 13%, transparent); outline-offset: -1px }
 .pixel { image-rendering: pixelated }
-.lost { display: grid; place-items: center; background: var(--panel); color: var(--soft); font-size: 11.5px; border-radius: 2px }
+.lost { display: grid; place-items: center; background: var(--panel); color: var(--soft); font-size: 11.5px;
+  border-radius: 2px }
 .right, .wrong { font-weight: 650 } .right { color: var(--good) } .wrong { color: var(--bad) }
 .tag { color: var(--accent); white-space: nowrap }
 
-.captions td { width: 50%; line-height: 1.45 } .captions td:first-child { padding-left: 0; width: 30%; color: var(--soft) }
+.captions td { width: 50%; line-height: 1.45 }
+.captions td:first-child { padding-left: 0; width: 30%; color: var(--soft) }
 .captions th:first-child { padding-left: 0 }
 .gained { color: var(--accent) }
-mark { background: none; color: var(--bad); text-decoration: underline wavy; text-decoration-thickness: 1px; text-underline-offset: 3px }
+mark { background: none; color: var(--bad); text-decoration: underline wavy; text-decoration-thickness: 1px;
+  text-underline-offset: 3px }
 .truth { display: block; color: var(--soft); font-size: 13px } .truth b { color: var(--ink); font-weight: 600 }
 
 .plots { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 14px 22px }
 .plots .wide { grid-column: span 2 }
-.plots figcaption { font-size: 12.5px; color: var(--soft); display: flex; justify-content: space-between; gap: 12px; white-space: nowrap }
+.plots figcaption { font-size: 12.5px; color: var(--soft); display: flex; justify-content: space-between; gap: 12px;
+  white-space: nowrap }
 .plots figcaption b { color: var(--ink); font-weight: 600 }
 svg { display: block; width: 100%; height: auto; overflow: visible }
 svg text { font-size: 11px; fill: var(--soft) }
 svg .grid { stroke: var(--line); stroke-width: 1 } svg .axis { stroke: var(--soft); stroke-width: 1 }
-svg path { fill: none; stroke-linejoin: round } svg .raw { stroke-width: 1; opacity: .28 } svg .smooth { stroke-width: 2 }
-.c { stroke: var(--accent) } .c0 { stroke: var(--s0) } .c1 { stroke: var(--s1) } .c2 { stroke: var(--s2) } .c3 { stroke: var(--s3) }
-svg .key { stroke-width: 3; stroke-linecap: round } svg circle { fill: var(--accent); fill-opacity: .45 }
+svg path { fill: none; stroke-linejoin: round } svg .raw { stroke-width: 1; opacity: .28 }
+svg .smooth { stroke-width: 2 }
+.c { stroke: var(--accent) } .c0 { stroke: var(--s0) } .c1 { stroke: var(--s1) } .c2 { stroke: var(--s2) }
+.c3 { stroke: var(--s3) }
+svg .key { stroke-width: 3; stroke-linecap: round } svg circle { fill: var(--accent); fill-opacity: .6 }
 svg .goal { stroke: var(--good); stroke-dasharray: 3 3 }
 
-.stage { display: grid; grid-template-columns: 108px minmax(0, 1fr) 96px 72px; gap: 0 14px; align-items: center; padding: 9px 0;
+.stage { display: grid; grid-template-columns: 108px minmax(0, 1fr) 96px 72px; gap: 0 14px; align-items: center;
+  padding: 9px 0;
   border-top: 1px solid var(--line) }
-.stage b { font-weight: 600 } .stage .time, .stage .peak { text-align: right; white-space: nowrap } .stage .peak { color: var(--soft) }
+.stage b { font-weight: 600 } .stage .time, .stage .peak { text-align: right; white-space: nowrap }
+.stage .peak { color: var(--soft) }
 .bar { height: 10px; border-radius: 2px; background: var(--accent); min-width: 2px; width: calc(var(--p) * 100%) }
-.stage pre { grid-column: 2 / -1; margin: 5px 0 0; color: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; padding-left: 2ch }
+.stage pre { grid-column: 2 / -1; margin: 5px 0 0; color: var(--soft); white-space: pre-wrap;
+  overflow-wrap: anywhere; padding-left: 2ch }
 .stage pre::before { content: "$ "; margin-left: -2ch; user-select: none; opacity: .7 }
 .stage.sum { font-weight: 600 }
 @media (max-width: 760px) { main { padding: 28px 16px 48px } .plots { grid-template-columns: minmax(0, 1fr) }
-  .plots .wide { grid-column: auto } .stage { grid-template-columns: 84px minmax(0, 1fr) 84px 60px } .stage pre { grid-column: 1 / -1 } }
+  .plots .wide { grid-column: auto } .stage { grid-template-columns: 84px minmax(0, 1fr) 84px 60px }
+.stage pre { grid-column: 1 / -1 } }
 @media print { main { max-width: none; padding: 0 } nav { display: none } figure, .stage, tr { break-inside: avoid } }
 """
 
@@ -122,11 +137,14 @@ class Section:
 def document(title: str, head: str, sections: list[Section]) -> str:
     """The whole page: `head` above, then the list of contents, then the sections."""
     links = "".join(f'<a href="#{part.anchor}">{escape(part.name)}</a>' for part in sections)
-    parts = "".join(f'<section id="{part.anchor}"><h2>{escape(part.name)}</h2>{part.body}</section>\n' for part in sections)
+    parts = "".join(
+        f'<section id="{part.anchor}"><h2>{escape(part.name)}</h2>{part.body}</section>\n' for part in sections
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body><main>\n'
         f"<header>{head}<nav>{links}</nav></header>\n{parts}</main>\n<script>{SCRIPT}</script></body></html>\n"
     )
@@ -140,3 +158,11 @@ def absent(text: str) -> str:
 def note(text: str) -> str:
     """A line of explanation under a heading."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 8.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -83,23 +83,25 @@ def lines(title: str, curves: Sequence[Curve], *, unit: str, wide: bool = False,
 
 def dots(title: str, values: Array, *, unit: str, goal: float | None = None) -> str:
     """Each value a dot on one axis, the goal a dashed line; dots that would cover each other are piled up."""
-    height = 96
     ends = [*values.tolist(), *([goal] if goal is not None else [])]
     room = (max(ends) - min(ends)) * 0.04 + 0.5
     across = Scale(min(ends) - room, max(ends) + room, LEFT, WIDE - RIGHT)
-    base = height - BOTTOM
+    piles: dict[int, list[float]] = {}
+    for value in sorted(values.tolist()):
+        piles.setdefault(round(across(value) / 8), []).append(across(value))
+    most = max(len(pile) for pile in piles.values())
+    step = min(7.0, 200 / most)
+    base = round(22 + step * most)
+    height = base + BOTTOM
     parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{base}" y2="{base}"/>']
     for tick in ticks(across.low, across.high, count=8):
         parts.append(f'<text x="{across(tick):.1f}" y="{height - 5}" text-anchor="middle">{short(tick)}</text>')
     if goal is not None:
         x = across(goal)
-        parts.append(f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{base}"/>')
-        parts.append(f'<text x="{x + 5:.1f}" y="13">goal {short(goal)}</text>')
-    piles: dict[int, int] = {}
-    for value in sorted(values.tolist()):
-        place = round(across(value) / 8)
-        piles[place] = piles.get(place, 0) + 1
-        parts.append(f'<circle cx="{across(value):.1f}" cy="{max(base - 7 * piles[place] + 1, 6)}" r="3.5"/>')
+        parts.append(f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{base}"/>')
+        parts.append(f'<text x="{x + 5:.1f}" y="11">goal {short(goal)}</text>')
+    for pile in piles.values():
+        parts += [f'<circle cx="{x:.1f}" cy="{base - step * n - 6:.1f}" r="3.5"/>' for n, x in enumerate(pile)]
     return figure(title, unit, "".join(parts), width=WIDE, height=height, wide=True)
 
 
@@ -171,14 +173,13 @@ def ticks(low: float, high: float, *, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Values 1, 2 and 5 times powers of ten in [low, high]; only the powers where these would crowd."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
+    """At most seven values in [low, high]: 1, 2 and 5 times powers of ten, or only the powers, or every so many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for digits in ((1, 2, 5), (1, 3), (1,)):
-        found = [d * 10.0**p for p in powers for d in digits if low <= d * 10.0**p <= high]
+        found = [d * 10.0**p for p in range(first, last + 1) for d in digits if low <= d * 10.0**p <= high]
         if len(found) <= 7:
-            break
-    return found
+            return found
+    return found[:: math.ceil(len(found) / 7)]
 
 
 def short(value: float) -> str:
@@ -192,6 +193,7 @@ def short(value: float) -> str:
 def figure(title: str, unit: str, inside: str, *, width: int, height: int, wide: bool) -> str:
     """The frame of a plot: title at the left, unit at the right, picture below."""
     return (
-        f'<figure{" class=wide" if wide else ""}><figcaption><b>{escape(title)}</b><span>{escape(unit)}</span></figcaption>'
+        f"<figure{' class=wide' if wide else ''}>"
+        f"<figcaption><b>{escape(title)}</b><span>{escape(unit)}</span></figcaption>"
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{inside}</svg></figure>'
     )

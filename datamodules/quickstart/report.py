@@ -6,7 +6,6 @@ a run on the user's own footage has no checker, and a run that is not through ye
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from difflib import SequenceMatcher
@@ -16,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules.quickstart import plots, sheets
-from datamodules.quickstart.page import Section, absent, document, note
+from datamodules.quickstart.curves import training
+from datamodules.quickstart.page import Section, absent, document, duration, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Columns = Mapping[str, NDArray[np.float64]]
 
 ATTRIBUTES = ("things", "colour", "shape", "size", "motion", "ground", "in_frame", "all")
 ROWS = {  # where a row of the checker's table lies in the results, its name, and whether a group starts with it
@@ -46,10 +42,9 @@ HEADLINE = (  # place in the results, name, kind, goal
     ("seconds_total", "All stages", "time", None),
     ("peak_memory_gb", "Peak memory", "GB", None),
 )
-RUNS = {"vae": "Autoencoder", "recaptioner": "Recaptioner", "dit": "Diffusion transformer"}
-LEVELS = ("0 to ¼ noise", "¼ to ½", "½ to ¾", "¾ to 1")
 CAPTIONS, WRONG = 12, 4  # shown, drawn by chance; and wrong ones after them
-PLAIN = frozenset("a an and the of on to in is are at with by from for".split())
+SPREAD = 12  # values from which on a plot says more than the figures themselves
+PLAIN = frozenset(["a", "an", "and", "the", "of", "on", "to", "in", "is", "are", "at", "with", "by", "from", "for"])
 
 
 def build(folder: Path) -> Path:
@@ -60,10 +55,14 @@ def build(folder: Path) -> Path:
     verdicts = {name: row for name, row in dict_of(load(folder / "verdicts.json")).items() if isinstance(row, dict)}
     own = bool(results) and "checker" not in results
     sections = [] if own else [Section("checker", "The checker’s verdict", table(results))]
-    videos = sheets.samples(folder, requests, verdicts) or absent("No videos were asked for yet: requests.jsonl is missing.")
+    videos = sheets.samples(folder, requests, verdicts) or absent(
+        "No videos were asked for yet: requests.jsonl is missing."
+    )
     sections += [
         Section("samples", "Sampled videos", videos),
-        Section("vae", "Autoencoder", autoencoder(folder, list_of(load(folder / "vae.json")), goal=None if own else 32.0)),
+        Section(
+            "vae", "Autoencoder", autoencoder(folder, list_of(load(folder / "vae.json")), goal=None if own else 32.0)
+        ),
         Section("captions", "Captions, before and after", captions(list_of(load(folder / "captions.json")), results)),
         Section("training", "Training", training(folder)),
         Section("commands", "Commands and time", commands(stages)),
@@ -132,19 +131,13 @@ def figure(value: float, kind: str) -> str:
     return f"{value:.1f} <small>{kind}</small>"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8.2 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def head(title: str, results: dict[str, Any], stages: Sequence[Mapping[str, Any]]) -> str:
     """The title, what this page is, and the figures that matter most."""
     made = f"by the {len(stages)} stages listed below" if stages else "by the commands of a quickstart"
+    captioned = not stages or any("recaption" in str(stage.get("name")) for stage in stages)
+    trained = "an autoencoder, a recaptioner and" if captioned else "an autoencoder and"
     told = (
-        "Videos and captions in; an autoencoder, a recaptioner and a diffusion transformer trained from nothing; "
+        f"Videos{' and captions' if captioned else ''} in; {trained} a diffusion transformer trained from nothing; "
         f"videos out. All that is on this page was made {made}, on one machine."
     )
     cells = []
@@ -157,7 +150,9 @@ def head(title: str, results: dict[str, Any], stages: Sequence[Mapping[str, Any]
             aim = f"{goal:.0%}".replace("%", " %") if kind == "share" else f"{goal:.0f} {kind}"
             state = f'<dd class="goal {"met" if value >= goal else "unmet"}">goal {aim}</dd>'
         cells.append(f"<div><dt>{escape(name)}</dt><dd>{figure(value, kind)}</dd>{state}</div>")
-    strip = f'<dl class="figures">{"".join(cells)}</dl>' if cells else absent("No figures yet: results.json is missing.")
+    strip = (
+        f'<dl class="figures">{"".join(cells)}</dl>' if cells else absent("No figures yet: results.json is missing.")
+    )
     return f'<h1>{escape(title)}</h1><p class="lede">{escape(told)}</p>{strip}'
 
 
@@ -173,13 +168,12 @@ def table(results: dict[str, Any]) -> str:
         kept = number(row.get("psnr_db"))
         trip = number(row.get("psnr_round_trip_db"))
         given = "" if kept is None else f"{kept:.1f}" + ("" if trip is None else f" ({trip:.1f})")
-        lines.append(
-            f'<tr{" class=apart" if apart else ""}><td>{escape(name)}</td><td class="n">{int(row["n"])}</td>{cells}<td>{given}</td></tr>'
-        )
+        start = f'<tr{" class=apart" if apart else ""}><td>{escape(name)}</td><td class="n">{int(row["n"])}</td>'
+        lines.append(f"{start}{cells}<td>{given}</td></tr>")
     told = (
-        "Percent of sampled videos in which each attribute is right. The checker looks at pixels alone and knows nothing "
-        "of the models; “all” asks for every attribute at once. Frames that were given are not judged; the last column "
-        "says how faithfully they are kept (in brackets: against their own round trip through the autoencoder)."
+        "Percent of sampled videos in which each attribute is right. The checker looks at pixels alone and knows "
+        "nothing of the models; “all” asks for every attribute at once. Frames that were given are not judged; the "
+        "last column says how faithfully they are kept (in brackets: against their own round trip through the autoencoder)."
     )
     return (
         f'{note(told)}<div class="scroll"><table class="shares"><thead><tr><th></th><th>videos</th>{names}'
@@ -200,10 +194,12 @@ def autoencoder(folder: Path, rows: Sequence[Mapping[str, Any]], *, goal: float 
     if not rows:
         return absent("No reconstructions yet: vae.json is missing.")
     values = np.array([value for row in rows if (value := number(row.get("psnr_db"))) is not None])
-    told = "Clips the autoencoder never saw: left the original, right what it gives back. The peak signal-to-noise ratio is "
-    parts = [note(told + "of all frames of a clip; higher is closer.")]
-    parts.append(sheets.reconstructions(folder, rows))
-    if len(values) > 1:
+    told = (
+        "Clips the autoencoder never saw: left the original, right what it gives back. "
+        "The peak signal-to-noise ratio is of all frames of a clip; higher is closer."
+    )
+    parts = [note(told), sheets.reconstructions(folder, rows)]
+    if len(values) >= SPREAD:
         spread = plots.dots(f"{len(values)} held-out clips and pictures", values, unit="PSNR, dB", goal=goal)
         parts.append(f'<div class="plots" style="margin-top:22px">{spread}</div>')
     return "".join(parts)
@@ -213,20 +209,23 @@ def captions(rows: Sequence[Mapping[str, Any]], results: dict[str, Any]) -> str:
     """Source captions beside dense ones: what was gained, and what is wrong where the truth is known."""
     rows = [row for row in rows if row.get("dense")]
     if not rows:
-        return absent("No dense captions: the folder has no captions to learn from, or the stage “recaption” has not run.")
+        return absent(
+            "No dense captions: the folder has no captions to learn from, or the stage “recaption” has not run."
+        )
     wrong = [row for row in rows if row.get("truth") and words(row["truth"]) != words(row["dense"])]
     count = min(len(rows), CAPTIONS)
     picked = [rows[place] for place in sorted(rng(0, "report").choice(len(rows), count, replace=False))]
     picked += [row for row in wrong if row not in picked][:WRONG]
     told = "The words in blue are what a dense caption adds to the source caption."
     if any(row.get("truth") for row in rows):
-        told += f" Of {len(rows)}, {len(wrong)} differ from the truth: there the words are underlined, and some stand at the end."
+        told += f" Of {len(rows)}, {len(wrong)} differ from the truth: their wrong words are underlined."
     shares = dict_of(results.get("recaptioner"))
     listed = [(name, number(shares.get(name))) for name in ATTRIBUTES]
     line = ", ".join(f"{name.replace('_', ' ')} {100 * value:.1f} %" for name, value in listed if value is not None)
     lines = "".join(f"<tr><td>{escape(str(row.get('source') or '–'))}</td><td>{dense(row)}</td></tr>" for row in picked)
     return (
-        note(told) + (note(f"Right in clips whose full description it never saw: {line}.") if line else "")
+        note(told)
+        + (note(f"Right in clips whose full description it never saw: {line}.") if line else "")
         + f'<table class="captions"><thead><tr><th>source</th><th>dense</th></tr></thead><tbody>{lines}</tbody></table>'
     )
 
@@ -253,71 +252,6 @@ def dense(row: Mapping[str, Any]) -> str:
     return " ".join(html) + (f'<span class="truth">truth: {" ".join(missed)}</span>' if told != truth else "")
 
 
-def training(folder: Path) -> str:
-    """Loss and throughput of each run, over samples seen."""
-    parts = []
-    for name, title in RUNS.items():
-        columns = read_metrics(folder / "runs" / name / "metrics.csv")
-        if len(columns.get("samples_seen", ())) < 2:
-            parts.append(f"<h3>{title}</h3>" + absent(f"No curves: runs/{name}/metrics.csv is missing or has fewer than two steps."))
-            continue
-        seen, seconds = columns["samples_seen"], columns.get("seconds", np.array([np.nan]))
-        steps = columns.get("step", seen)[-1]
-        facts = f"{steps:,.0f} steps, {seen[-1]:,.0f} samples, {duration(float(np.nansum(seconds)))} of steps"
-        parts.append(f'<h3>{title}<small>{facts}</small></h3><div class="plots">{"".join(panels(columns))}</div>')
-    told = "Over samples seen; faint is each step, strong a mean over a fortieth of the run."
-    return note(told) + "".join(parts)
-
-
-def panels(columns: Columns) -> list[str]:
-    """The plots of a run: its loss, what else says how it learns, its rate."""
-    seen, empty = columns["samples_seen"], np.full(len(columns["samples_seen"]), np.nan)
-    middle = ""
-    levels = [level for n in range(len(LEVELS)) if (level := by_level(columns, n)) is not None]
-    if levels:
-        middle = plots.lines("Loss by noise level", levels, unit="")
-    elif "mse" in columns:
-        decibel = 10 * np.log10(4 / np.clip(columns["mse"], 1e-9, None))  # mse in units of [-1, 1]
-        if (c := plots.curve(seen, decibel)) is not None:
-            middle = plots.lines("Reconstruction", [c], unit="PSNR, dB")
-    found = []
-    if (c := plots.curve(seen, columns.get("loss", empty))) is not None:
-        found.append(plots.lines("Loss", [c], unit="", wide=not middle))
-    if middle:
-        found.append(middle)
-    rate = columns.get("samples_per_second", empty)
-    if not np.isfinite(rate).any() and "seconds" in columns:
-        rate = np.diff(seen, prepend=0.0) / np.maximum(columns["seconds"], 1e-9)
-    if (c := plots.curve(seen, rate, style="c0")) is not None:
-        found.append(plots.lines("Throughput", [c], unit="samples a second", zero=True))
-    return found
-
-
-def by_level(columns: Columns, level: int) -> plots.Curve | None:
-    """The mean loss of a quarter of the noise levels: sums and their shares are smoothed apart, then divided."""
-    loss, weight = columns.get(f"loss_sigma{level}"), columns.get(f"share_sigma{level}")
-    if loss is None or weight is None:
-        return None
-    kept = np.isfinite(loss) & np.isfinite(weight)
-    if kept.sum() < 2:
-        return None
-    mean = plots.smooth(loss[kept]) / np.maximum(plots.smooth(weight[kept]), 1e-12)
-    some = plots.smooth(weight[kept]) > 1e-9
-    if some.sum() < 2:
-        return None
-    return plots.Curve(columns["samples_seen"][kept][some], mean[some], name=LEVELS[level], style=f"c{level}")
-
-
-def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a metrics.csv, empty cells as NaN; no columns where it cannot be read."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else {})}
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def commands(stages: Sequence[Mapping[str, Any]]) -> str:
     """Each stage with its time, its memory and the very commands that were run."""
     if not stages:
@@ -326,12 +260,16 @@ def commands(stages: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for stage, seconds in zip(stages, times, strict=True):
         peak = number(stage.get("peak_gb"))
+        memory = "" if peak is None else f"{peak:.1f} GB"
         lines = "".join(f"<pre>{escape(line)}</pre>" for line in str(stage.get("command", "")).splitlines())
         parts.append(
             f'<div class="stage"><b>{escape(str(stage.get("name", "")))}</b>'
             f'<div><div class="bar" style="--p:{seconds / (max(times) or 1):.4f}"></div></div>'
-            f'<span class="time">{duration(seconds)}</span><span class="peak">{"" if peak is None else f"{peak:.1f} GB"}</span>{lines}</div>'
+            f'<span class="time">{duration(seconds)}</span><span class="peak">{memory}</span>{lines}</div>'
         )
-    total = f'<div class="stage sum"><b>total</b><div></div><span class="time">{duration(sum(times))}</span><span></span></div>'
-    told = "What was run, in this order, as it can be typed again from the root of the project. Memory is the most one process held up to then."
-    return note(told) + "".join(parts) + total
+    total = f'<b>total</b><div></div><span class="time">{duration(sum(times))}</span><span></span>'
+    told = (
+        "What was run, in this order, as it can be typed again from the root of the project. "
+        "Memory is the most that one process held up to then."
+    )
+    return note(told) + "".join(parts) + f'<div class="stage sum">{total}</div>'

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 SHOWN = 24  # samples of a row
 PAIRS = 15  # of these when each stands beside what was given
-ALONE, PAIRED = (128, 352), (96, 272)  # pixels of the page: short sides are enlarged up to, long ones shrunk to
+ALONE, PAIRED = (128, 288), (96, 272)  # pixels of the page for the short side of tiny videos, the long side of others
+TINY = 50  # pixels; shorter sides are tiny
 SPREAD = 230  # narrower tiles spread over the whole width
-SIZES = 3  # at most so many native sizes get a grid of their own
+GRID = 4  # sizes with fewer tiles get no grid of their own
 TYPES = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 TITLES = {
@@ -28,7 +29,7 @@ TITLES = {
     "image_to_video": "Image to video",
     "forward": "Extended forward",
     "backward": "Extended backward",
-    "samples": "Sampled videos",
+    "samples": "Text to video",
 }
 NOTES = {
     "image_to_video": "left the given picture, right the video made from it",
@@ -67,10 +68,11 @@ class Medium:
 
     def shown(self, room: tuple[int, int]) -> tuple[int, int, bool]:
         """Width and height on the page, and whether pixels are enlarged, by a whole number."""
-        times = max(1, room[0] // min(self.height, self.width))
-        if max(self.height, self.width) * times <= room[1]:
+        least, most = min(self.height, self.width), max(self.height, self.width)
+        times = max(1, min(room[0] // least, room[1] // most) if least < TINY else room[1] // most)
+        if most * times <= room[1]:
             return self.width * times, self.height * times, times > 1
-        less = room[1] / max(self.height, self.width)
+        less = room[1] / most
         return max(1, round(self.width * less)), max(1, round(self.height * less)), False
 
     def tag(self, label: str, room: tuple[int, int]) -> str:
@@ -78,7 +80,9 @@ class Medium:
         width, height, enlarged = self.shown(room)
         look = f'width="{width}" height="{height}"{" class=pixel" if enlarged else ""}'
         if self.moving:
-            return f'<video src="{self.uri}" {look} autoplay loop muted playsinline aria-label="{escape(label)}"></video>'
+            return (
+                f'<video src="{self.uri}" {look} autoplay loop muted playsinline aria-label="{escape(label)}"></video>'
+            )
         return f'<img src="{self.uri}" {look} alt="{escape(label)}">'
 
 
@@ -119,10 +123,11 @@ def tile(media: Sequence[Medium | None], caption: str, *, label: str, step: bool
 
 
 def sheet(tiles: Sequence[Tile]) -> str:
-    """Few native sizes: a grid for each, square, tall, wide. Many: all in one, row after row."""
+    """A grid for each native size: square, tall, wide. Where a size has few tiles, all in one, row after row."""
     sizes = sorted({t.size for t in tiles}, key=lambda size: (size[0] != size[1], size[0] < size[1], size))
     known = [size for size in sizes if size != (0, 0)]
-    if len(known) > SIZES or not known:
+    counts = [sum(t.size == size for t in tiles) for size in known]
+    if not known or (len(known) > 1 and min(counts) < GRID):
         return f'<div class="sheet">{"".join(t.html for t in tiles)}</div>'
     grids = []
     for size in known:
@@ -179,9 +184,7 @@ def heading(
     return f"{escape(TITLES.get(name, name.replace('_', ' ').capitalize()))}<small>{escape(' · '.join(facts))}</small>"
 
 
-def samples(
-    folder: Path, requests: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Mapping[str, bool]]
-) -> str:
+def samples(folder: Path, requests: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Mapping[str, bool]]) -> str:
     """A sheet for every row, in the order of the requests."""
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for line in requests:
@@ -189,10 +192,13 @@ def samples(
             rows.setdefault(str(line.get("row", "samples")), []).append(line)
     parts = [row(folder, name, lines, verdicts) for name, lines in rows.items()]
     if verdicts:
-        parts.insert(0, note(
-            "✓ marks a video whose every attribute the checker confirms, ✗ names what it does not. "
-            "Held-out combinations of colour, shape and ground were never trained on."
-        ))
+        parts.insert(
+            0,
+            note(
+                "✓ marks a video whose every attribute the checker confirms, ✗ names what it does not. "
+                "Held-out combinations of colour, shape and ground were never trained on."
+            ),
+        )
     return "".join(parts)
 
 
