@@ -72,6 +72,12 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     config.check(resolved, allowed=allowed)
+    dataset = OmegaConf.select(cfg, "datamodules.dataset")
+    if dataset is not None and not (Path(dataset) / "dataset.json").is_file():
+        raise DataError(
+            f"datamodules.dataset={dataset} is not a finished dataset (no dataset.json); make it with: "
+            f"python -m datamodules.prepare step=curate source=DIR dataset={dataset}"
+        )
     return {str(key): value for key, value in resolved.items()}
 
 
