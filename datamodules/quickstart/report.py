@@ -172,7 +172,8 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"{start}{cells}<td>{given}</td></tr>")
     told = (
         "Percent of sampled videos in which each attribute is right. The checker looks at pixels alone and knows "
-        "nothing of the models; “all” asks for every attribute at once. Frames that were given are not judged; the "
+        "nothing of the models; “all” asks for every attribute at once. "
+        "Frames that were given are not judged; the "
         "last column says how faithfully they are kept (in brackets: against their own round trip through the autoencoder)."
     )
     return (
@@ -221,7 +222,9 @@ def captions(rows: Sequence[Mapping[str, Any]], results: dict[str, Any]) -> str:
         told += f" Of {len(rows)}, {len(wrong)} differ from the truth: their wrong words are underlined."
     shares = dict_of(results.get("recaptioner"))
     listed = [(name, number(shares.get(name))) for name in ATTRIBUTES]
-    line = ", ".join(f"{name.replace('_', ' ')} {100 * value:.1f} %" for name, value in listed if value is not None)
+    line = ", ".join(
+        f"{name.replace('_', ' ')} {100 * value:.1f}\u00a0%" for name, value in listed if value is not None
+    )
     lines = "".join(f"<tr><td>{escape(str(row.get('source') or '–'))}</td><td>{dense(row)}</td></tr>" for row in picked)
     return (
         note(told)
