@@ -173,8 +173,8 @@ def table(results: dict[str, Any]) -> str:
     told = (
         "Percent of sampled videos in which each attribute is right. The checker looks at pixels alone and knows "
         "nothing of the models; “all” asks for every attribute at once. "
-        "Frames that were given are not judged; the "
-        "last column says how faithfully they are kept (in brackets: against their own round trip through the autoencoder)."
+        "Frames that were given are not judged; the last column says how faithfully they are kept "
+        "(in brackets: against their own round trip through the autoencoder)."
     )
     return (
         f'{note(told)}<div class="scroll"><table class="shares"><thead><tr><th></th><th>videos</th>{names}'
