@@ -71,15 +71,17 @@ def ask(out: Path, *, seed: int) -> None:
 
 def judged(out: Path, *, raw: Path, data: Path) -> dict[str, Any]:
     """The figures of results.json that need the truth; also writes captions.json."""
-    from datamodules.quickstart.score import score_captions, score_samples
+    from datamodules.quickstart.score import round_trip, score_captions, score_samples
 
     log.say("\n[check] every sampled video, by pixels alone")
     truth = read_csv(raw / "truth.csv")
     described = set(read_csv(raw / "described.csv"))
-    captions = read_captions(data, truth)
+    captions = [row for row in read_captions(data, truth) if row["file"] not in described]
     (out / "captions.json").write_text(json.dumps(captions[:200]), encoding="utf-8")
-    told = {row["file"]: row["dense"] for row in captions if row["file"] not in described}
-    return score_samples(out) | {"recaptioner": score_captions(told, truth)}
+    told = {row["file"]: row["dense"] for row in captions}
+    results = score_samples(out) | {"recaptioner": score_captions(told, truth)}
+    results["image_to_video"]["psnr_round_trip_db"] = round_trip(out, vae=out / "runs" / "vae")
+    return results
 
 
 def footage(out: Path, *, source: str, seed: int) -> None:

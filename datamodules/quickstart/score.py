@@ -65,6 +65,20 @@ def score_samples(folder: Path) -> dict[str, Any]:
     return {"checker": checker, "image_to_video": image, "extension": extension}
 
 
+def round_trip(folder: Path, *, vae: Path) -> float | None:
+    """First frames of image-to-video samples against the given pictures after the VAE alone, in dB."""
+    from dit_video.pipeline.generate import decode, encode
+    from dit_video.pipeline.load import load_vae
+
+    lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if line["row"] == "image_to_video"]
+    model = load_vae(vae)
+    given = [read_image(line["image"])[None] for line in lines]
+    copies = decode(encode(given, vae=model), vae=model)
+    firsts = [read(folder / "samples" / line["name"]).frames[:1] for line in lines]
+    return _mean([psnr(first, copy) for first, copy in zip(firsts, copies, strict=True)])
+
+
 def _row(rights: list[dict[str, bool]]) -> dict[str, Any]:
     shares = {key: float(np.mean([right[key] for right in rights])) for key in (*ATTRIBUTES, "all")}
     return {"n": len(rights)} | shares
