@@ -98,7 +98,7 @@ def read_jobs(file: Path, first: Job) -> list[Job]:
         raise RequestError(f"prompts={file} is no file; expected one prompt a line, or a .jsonl file")
     jobs = []
     for number, line in enumerate(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines()))):
-        keys = json.loads(line) if file.suffix == ".jsonl" else {"prompt": line}
+        keys = _keys(file, number, line) if file.suffix == ".jsonl" else {"prompt": line}
         mine: dict[str, Any] = {"name": f"{number:05d}.mp4", "seed": first.seed + number} | {
             k: keys[k] for k in KEYS if k in keys
         }
@@ -108,6 +108,16 @@ def read_jobs(file: Path, first: Job) -> list[Job]:
     if not jobs:
         raise RequestError(f"prompts={file} is empty; expected one prompt a line")
     return jobs
+
+
+def _keys(file: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        keys = json.loads(line)
+    except json.JSONDecodeError:
+        keys = None
+    if not isinstance(keys, dict):
+        raise RequestError(f'prompts={file}: line {number + 1} is no JSON object; expected {{"prompt": "...", ...}}')
+    return keys
 
 
 def request_of(job: Job, recipe: Recipe) -> Request:

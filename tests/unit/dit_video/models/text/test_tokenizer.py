@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dit_video.errors import DataError
-from dit_video.models.text.tokenizer import PAD, SMALLEST, START, STOP, Tokenizer, normalise
+from dit_video.models.text.tokenizer import PAD, SMALLEST, START, STOP, Tokenizer, normalise, trim
 
 CAPTIONS = [
     "a large red circle moves slowly to the left on a grey ground",
@@ -53,6 +53,13 @@ def test_longer_padding_changes_nothing_before_it(tokenizer: Tokenizer) -> None:
     short, long = (tokenizer.encode(CAPTIONS[:3], length=length) for length in (30, 50))
     assert torch.equal(short, long[:, :30])
     assert (long[:, 30:] == PAD).all()
+
+
+def test_trimming_drops_only_padding(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(CAPTIONS[:3], length=50)
+    short = trim(ids)
+    assert (ids[:, short.shape[1] :] == PAD).all()
+    assert (short[:, -1] != PAD).any()
 
 
 def test_a_cut_text_has_no_stop(tokenizer: Tokenizer) -> None:
