@@ -72,6 +72,24 @@ def test_backward_likewise(models: Models, given: int, frames: int) -> None:
 
 
 @pytest.mark.parametrize("end", [False, True])
+def test_what_is_near_is_seen_and_what_is_far_is_not(models: Models, end: bool) -> None:
+    given = frames_of(12)
+    near, far = given.copy(), given.copy()
+    near[0 if end else -1], far[-1 if end else 0] = 0, 0
+    first, second, third = make(models, *(ask(4, end=g) if end else ask(4, start=g) for g in (given, near, far)))
+    made = slice(0, 4) if end else slice(12, 16)
+    assert not np.array_equal(first[made], second[made])
+    assert np.array_equal(first[made], third[made])
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_fewer_frames_are_the_ones_next_to_what_is_given(models: Models, end: bool) -> None:
+    given = frames_of(5)
+    (four,), (three,) = (make(models, ask(n, end=given) if end else ask(n, start=given)) for n in (4, 3))
+    assert np.array_equal(four[1:] if end else four[:-1], three)
+
+
+@pytest.mark.parametrize("end", [False, True])
 def test_a_bucket_of_two_latent_frames_is_enough_to_go_on(models: Models, end: bool) -> None:
     given = frames_of(6, 24, 24)
     (video,) = make(models, ask(11, end=given) if end else ask(11, start=given))
