@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HALF_SQUARE = math.sqrt(math.pi) / 2  # half the side, for the area of the unit disc
 JITTER = 0.07  # how far from the middle a path may lie, in short sides
+MARGIN = 0.06  # between a thing and the edge, in short sides
 INRADIUS = math.sqrt(math.pi / (3 * math.sqrt(3)))  # of the equilateral triangle with the area of the unit disc
 EXTENT = {  # how far each shape reaches from its centroid: up, down, left and right, for the area of the unit disc
     "circle": (1.0, 1.0, 1.0),
@@ -98,14 +99,15 @@ def _rooms(things: int, height: int, width: int, rng: Generator) -> list[tuple[f
 
 def _start(shape: str, radius: float, room: tuple[float, float, float, float], travel: Array, rng: Generator) -> Array:
     """A place to start from: the path's middle near the room's, and all of it inside."""
-    up, down, side = (reach * radius + 1.0 for reach in EXTENT[shape])
     top, bottom, left, right = room
+    short = min(bottom - top, right - left)
+    up, down, side = (reach * radius + MARGIN * short for reach in EXTENT[shape])
     spans = ((top, bottom, up, down, travel[0]), (left, right, side, side, travel[1]))
     place = []
     for low, high, before, after, move in spans:
         first, last = low + before - min(move, 0.0), high - after - max(move, 0.0)
         middle = (low + high + before - after - move) / 2
-        spread = min(JITTER * min(bottom - top, right - left), max(last - first, 0.0) / 2)
+        spread = min(JITTER * short, max(last - first, 0.0) / 2)
         place.append(min(max(middle, first), max(first, last)) + rng.uniform(-spread, spread))
     return np.array(place)
 
@@ -122,7 +124,7 @@ def fits(scene: Scene, *, height: int, width: int, frames: int, fps: float) -> b
         if width == height:
             tall, wide = height / 2, width / 2
     for thing in scene.things:
-        up, down, side = (reach * SIZES[thing.size][1] * short + 1.0 for reach in EXTENT[thing.shape])
+        up, down, side = (reach * SIZES[thing.size][1] * short + MARGIN * short for reach in EXTENT[thing.shape])
         if rows * travel + up + down > tall or columns * travel + 2 * side > wide:
             return False
     return True
