@@ -47,7 +47,14 @@ def corpus(out: Path, *, seed: int) -> None:
     stages.run("recaptioner", ["train.py", "experiment=quickstart/recaptioner", dataset, f"run.dir={runs}/recaptioner"])
     stages.run(
         "recaption",
-        [*PREPARE, "step=recaption", f"dataset={data}", f"recaptioner={runs}/recaptioner", "name=dense", "keep=described"],
+        [
+            *PREPARE,
+            "step=recaption",
+            f"dataset={data}",
+            f"recaptioner={runs}/recaptioner",
+            "name=dense",
+            "keep=described",
+        ],
     )
     stages.run("encode", [*PREPARE, "step=encode", f"dataset={data}", f"vae={runs}/vae", *shape, "batch=64"])
     stages.run("dit", ["train.py", "experiment=quickstart/dit", dataset, f"run.dir={runs}/dit"])
@@ -58,8 +65,6 @@ def corpus(out: Path, *, seed: int) -> None:
     )
     results = judged(out, raw=raw, data=data)
     finish(out, stages, results)
-
-
 
 
 def ask(out: Path, *, seed: int) -> None:
@@ -88,8 +93,12 @@ def footage(out: Path, *, source: str, seed: int) -> None:
     """All stages on a folder of the user's own."""
     stages, data, runs = Stages(out), out / "dataset", out / "runs"
     dataset = f"datamodules.dataset={data}"
-    stages.run("curate", [*PREPARE, "step=curate", f"source={source}", f"dataset={data}", f"captions_csv={table(source)}"]
-               if table(source) else [*PREPARE, "step=curate", f"source={source}", f"dataset={data}"])
+    stages.run(
+        "curate",
+        [*PREPARE, "step=curate", f"source={source}", f"dataset={data}", f"captions_csv={table(source)}"]
+        if table(source)
+        else [*PREPARE, "step=curate", f"source={source}", f"dataset={data}"],
+    )
     stages.run("vae", ["train.py", "experiment=footage/vae", dataset, f"run.dir={runs}/vae"])
     shape = OmegaConf.load(CONF / "footage" / "vae.yaml").datamodules
     bounds = [f"pixels={shape.pixels}", f"frames={shape.frames}"]
@@ -99,7 +108,9 @@ def footage(out: Path, *, source: str, seed: int) -> None:
     )
     kinds = "captions={source: 1.0}"
     if any(row["source"] for row in read_captions(data, {})):
-        stages.run("recaptioner", ["train.py", "experiment=footage/recaptioner", dataset, f"run.dir={runs}/recaptioner"])
+        stages.run(
+            "recaptioner", ["train.py", "experiment=footage/recaptioner", dataset, f"run.dir={runs}/recaptioner"]
+        )
         stages.run(
             "recaption",
             [*PREPARE, "step=recaption", f"dataset={data}", f"recaptioner={runs}/recaptioner", "name=dense"],
@@ -163,7 +174,9 @@ def finish(out: Path, stages: Stages, results: dict[str, Any]) -> None:
     page = build(out)
     for name, stage in stages.done.items():
         log.say(f"{name:12s} {stage.seconds:6.0f} s")
-    log.say(f"total {results['seconds_total']:.0f} s, peak {results['peak_memory_gb']:.1f} GB, VAE {results['vae']['psnr_db']:.1f} dB")
+    log.say(
+        f"total {results['seconds_total']:.0f} s, peak {results['peak_memory_gb']:.1f} GB, VAE {results['vae']['psnr_db']:.1f} dB"
+    )
     for name, row in results.get("checker", {}).items():
         log.say(f"{name:16s} {row['all']:6.1%} all attributes right of {row['n']}, in frame {row['in_frame']:.1%}")
     log.say(f"\nreport: {page}\nfigures: {out}/results.json\nvideos: {out}/samples/")
