@@ -174,9 +174,8 @@ def finish(out: Path, stages: Stages, results: dict[str, Any]) -> None:
     page = build(out)
     for name, stage in stages.done.items():
         log.say(f"{name:12s} {stage.seconds:6.0f} s")
-    log.say(
-        f"total {results['seconds_total']:.0f} s, peak {results['peak_memory_gb']:.1f} GB, VAE {results['vae']['psnr_db']:.1f} dB"
-    )
+    total, peak, decibels = results["seconds_total"], results["peak_memory_gb"], results["vae"]["psnr_db"]
+    log.say(f"total {total:.0f} s, peak {peak:.1f} GB, VAE {decibels:.1f} dB")
     for name, row in results.get("checker", {}).items():
         log.say(f"{name:16s} {row['all']:6.1%} all attributes right of {row['n']}, in frame {row['in_frame']:.1%}")
     log.say(f"\nreport: {page}\nfigures: {out}/results.json\nvideos: {out}/samples/")
