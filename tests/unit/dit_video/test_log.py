@@ -16,6 +16,8 @@ def logger() -> Iterator[logging.Logger]:
     root = logging.getLogger("dit_video")
     handlers, level, propagate = root.handlers[:], root.level, root.propagate
     root.handlers.clear()
+    for name in ("dit_video", "dit_video.somewhere"):  # a logging.config of another test may have disabled them
+        logging.getLogger(name).disabled = False
     yield root
     root.handlers[:], root.propagate = handlers, propagate
     root.setLevel(level)
