@@ -45,7 +45,8 @@ def run(cfg: DictConfig) -> None:
             raise ConfigError(f"{key} is not set; add {key}=VALUE")
         config.check({"sample": settings})
         log.setup()
-        hydra.utils.instantiate(settings, _convert_="all")
+        make = hydra.utils.get_method(settings.pop("_target_"))
+        make(**settings | {"sampling": hydra.utils.instantiate(settings["sampling"])})
 
 
 if __name__ == "__main__":

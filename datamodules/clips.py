@@ -212,7 +212,12 @@ class ClipData(LightningDataModule):
     def texts(self) -> list[str]:
         """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
         rows = self.rows(held_out=False).tolist()
-        return [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
+        found = [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
+        if not found:
+            raise DataError(
+                f"{self.dataset} has no caption to learn from; give captions_csv= to step=curate or step=captions"
+            )
+        return found
 
     def measure(self, stream: int, rows: NDArray[np.int64], ordinal: int) -> Iterator[Item]:
         """Items of a stretch of a stream: one kind a bucket, cost by pixels."""

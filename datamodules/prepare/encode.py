@@ -243,11 +243,12 @@ def encode_with(
     )
     folder = Path(found.folder) / "latents" / name
     about = asdict(recipe) | {"vae_hash": weights_hash(vae), "compression": asdict(compression)}
-    about["table"] = [str(shape) for shape in table.shapes()]
+    rows = Rows(loader=rows_of(found, table, recipe.fps))
+    about["table"] = [str(shape) for shape in sorted({shape for shape in rows.loader.shapes if shape is not None})]
     agree(folder / "recipe.json", about)
     job = Job(
         vae=vae,
-        rows=Rows(loader=rows_of(found, table, recipe.fps)),
+        rows=rows,
         folder=folder,
         batch=batch,
         device=device,

@@ -166,7 +166,7 @@ def finish(out: Path, stages: Stages, results: dict[str, Any]) -> None:
 
     rows = json.loads((out / "vae.json").read_text(encoding="utf-8"))
     videos = [row["psnr_db"] for row in rows if row["frames"] > 1] or [row["psnr_db"] for row in rows]
-    results["vae"] = {"psnr_db": sum(videos) / len(videos), "clips": len(videos)}
+    results["vae"] = {"psnr_db": sum(videos) / len(videos) if videos else 0.0, "clips": len(videos)}
     results["stages"] = {stage.name: {"seconds": stage.seconds} for stage in stages.done.values()}
     results["seconds_total"] = sum(stage.seconds for stage in stages.done.values())
     results["peak_memory_gb"] = max(stage.peak_gb for stage in stages.done.values())

@@ -60,6 +60,9 @@ def reconstruct(
             rows.append(row)
     (folder / "vae.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     videos = [row["psnr_db"] for row in rows if row["frames"] > 1]
+    if not videos:
+        log.say("no clip is held out, so there is nothing to measure")
+        return
     log.say(
         f"PSNR of {len(videos)} held-out clips: {np.mean(videos):.2f} dB; of all {len(rows)}: "
         f"{np.mean([row['psnr_db'] for row in rows]):.2f} dB"

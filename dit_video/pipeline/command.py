@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Frames = NDArray[np.uint8]
 
 
+LONGEST_SECONDS = 600
 KEYS = ("prompt", "image", "video", "extend", "size", "seconds", "seed", "name")
 
 
@@ -122,6 +124,8 @@ def _keys(file: Path, number: int, line: str) -> dict[str, Any]:
 
 def request_of(job: Job, recipe: Recipe) -> Request:
     """The job as a request: given files read, and brought to a size and rate of the model."""
+    if not math.isfinite(job.seconds) or not 0 <= job.seconds <= LONGEST_SECONDS:
+        raise RequestError(f"seconds={job.seconds} is out of range; expected 0 to {LONGEST_SECONDS}")
     given = _given(job)
     height, width = _size(job.size, recipe, given)
     start, end = _ends(given, job.extend, height, width, recipe.fps)
@@ -181,11 +185,11 @@ def _size(size: str | None, recipe: Recipe, given: tuple[Frames, float] | None) 
         height, width = parse_size(size)
         recipe.longest(height, width)
         return height, width
-    sizes = sorted({(bucket.height, bucket.width) for bucket in recipe.buckets})
+    sizes = sorted({(bucket.height, bucket.width) for bucket in recipe.buckets}, key=lambda hw: -hw[0] * hw[1])
     if given is None:
         return sizes[0]
     aspect = given[0].shape[2] / given[0].shape[1]
-    return min(sizes, key=lambda hw: abs(hw[1] / hw[0] / aspect - 1))
+    return min(sizes, key=lambda hw: (round(abs(math.log(hw[1] / hw[0] / aspect)), 3), -hw[0] * hw[1]))
 
 
 def _ends(

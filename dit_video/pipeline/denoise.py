@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from dit_video.errors import RequestError
 from dit_video.ops.layout import conditioned, join
 from dit_video.ops.patch import unpatchify
 from dit_video.sampler.guidance import guide
@@ -43,6 +45,14 @@ class Sampling:
     guidance: float = 2.5
     shift: float = 1.0
     lead: bool = False
+
+    def __post_init__(self) -> None:
+        if self.solver not in STEPS:
+            raise RequestError(f"sampling.solver={self.solver} is unknown; expected one of {', '.join(STEPS)}")
+        if self.steps < 1 or not self.shift > 0 or not math.isfinite(self.guidance):
+            raise RequestError(
+                "expected sampling.steps of at least 1, sampling.shift above 0 and a finite sampling.guidance"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

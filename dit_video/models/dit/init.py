@@ -32,4 +32,5 @@ def tag(dit: DiT) -> None:
     for block in dit.layers:
         for parameter in block.parameters():
             parameter.matrix = parameter.ndim == 2
+        block.attn.scale.no_decay = True
         block.attn.qkv.weight.parts, block.text.kv.weight.parts, block.mlp.up.weight.parts = 3, 2, 2

@@ -18,6 +18,7 @@ def logger() -> Iterator[logging.Logger]:
     root.handlers.clear()
     for name in ("dit_video", "dit_video.somewhere"):  # a logging.config of another test may have disabled them
         logging.getLogger(name).disabled = False
+    logging.disable(logging.NOTSET)
     yield root
     root.handlers[:], root.propagate = handlers, propagate
     root.setLevel(level)
