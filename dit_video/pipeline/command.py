@@ -125,7 +125,7 @@ def _keys(file: Path, number: int, line: str) -> dict[str, Any]:
 def request_of(job: Job, recipe: Recipe) -> Request:
     """The job as a request: given files read, and brought to a size and rate of the model."""
     if not math.isfinite(job.seconds) or not 0 <= job.seconds <= LONGEST_SECONDS:
-        raise RequestError(f"seconds={job.seconds} is out of range; expected 0 to {LONGEST_SECONDS}")
+        raise RequestError(f"seconds={job.seconds} makes no frame or too many; expected 0 to {LONGEST_SECONDS}")
     given = _given(job)
     height, width = _size(job.size, recipe, given)
     start, end = _ends(given, job.extend, height, width, recipe.fps)
