@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def covering(size: tuple[int, int], *, height: int, width: int) -> tuple[int, int]:
+    """`size` (height, width) scaled so that it just covers height x width."""
+    rows, columns = size
+    scale = max(height / rows, width / columns)
+    return max(height, round(rows * scale)), max(width, round(columns * scale))
+
+
 def cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """RGB (h, w, 3) scaled to cover height x width, and cropped at the centre."""
-    rows, columns = image.shape[:2]
-    if (rows, columns) == (height, width):
-        return image
-    scale = max(height / rows, width / columns)
-    size = (max(width, round(columns * scale)), max(height, round(rows * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(image, size, interpolation=method) if size != (columns, rows) else image
+    native = image.shape[:2]
+    rows, columns = covering(native, height=height, width=width)
+    method = cv2.INTER_AREA if rows < native[0] else cv2.INTER_CUBIC
+    scaled = cv2.resize(image, (columns, rows), interpolation=method) if native != (rows, columns) else image
     top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
     return scaled[top : top + height, left : left + width]
 

@@ -1,18 +1,21 @@
-"""Frames of a video as RGB arrays: streamed one by one, or read whole.
+"""Frames of a video as RGB arrays: streamed one by one, read whole, or picked by their times.
 
 - Colours are converted with the file's own matrix and range; where it names none, BT.709 from 720 lines up and BT.601
-  below, as players do.
+  below, as players do. swscale's own conversion at full size darkens by two levels of 255, so chroma is interpolated.
+- Of picked frames alone RGB is made, at once in the size that is asked for. Decoding begins at the key frame before the
+  first and ends with the last.
 - Rotation and the pixel aspect ratio are applied, so an array is what a viewer sees.
 - Limits hold frame by frame; a damaged frame, and a file that ends well before its header says, is a DataError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from functools import partial
+from itertools import chain, dropwhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,7 @@ from dit_video.media.probe import UNSPECIFIED, Limits, Probe, check, describe, l
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.container import InputContainer
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 HD_LINES = 720
 TIE = 1e-6  # seconds; of two equally near frames the earlier one
 WHOLE = 0.9  # a file with fewer of its declared frames than this is cut off
+
+Size = tuple[int, int]
+Fit = Callable[[Size], Size]
+"""`fit((height, width))`: the size that frames of this size, as shown, are scaled to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +57,7 @@ class Video:
     fps: float
 
 
-def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+def fitted(size: Size, *, longest: int | None) -> Size:
     """`size` scaled down so that its longer side is at most `longest`."""
     if longest is None or max(size) <= longest:
         return size
@@ -57,9 +65,7 @@ def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def to_rgb(
-    frame: VideoFrame, reformatter: VideoReformatter, *, size: tuple[int, int], rotation: int
-) -> NDArray[np.uint8]:
+def to_rgb(frame: VideoFrame, reformatter: VideoReformatter, *, size: Size, rotation: int) -> NDArray[np.uint8]:
     """`frame` as uint8 (h, w, 3) RGB of `size` (height, width) after turning it `rotation` degrees counterclockwise."""
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
@@ -74,11 +80,52 @@ def to_rgb(
         format="rgb24",
         src_colorspace=matrix,
         dst_color_range=ColorRange.JPEG,
-        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
+        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         threads=1,
     )
     image: NDArray[np.uint8] = np.asarray(shown.to_ndarray(), dtype=np.uint8)
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
+
+
+@contextmanager
+def opened(
+    source: Path | str | bytes, *, limits: Limits, since: float = 0.0
+) -> Iterator[tuple[Probe, VideoStream, Iterator[tuple[float, VideoFrame]]]]:
+    """The header of a video, its stream, and its frames with their times, not converted.
+
+    With `since` they may begin later, but at a key frame that is shown `since` seconds after the first or sooner.
+    """
+    name = label(source)
+    with open_video(source) as (container, stream):
+        header = describe(container, stream, 0)
+        check(header, source=source, limits=limits)
+        decoded = container.decode(stream)
+        first = next(decoded, None)
+        if first is None:
+            raise DataError(f"{name} has no frames")
+        header = describe(container, stream, int(first.rotation) % 360)
+        begun = from_key(container, stream, first=first, rest=decoded, since=since)
+        step = 1 / (header.fps or 25.0)
+        yield header, stream, stamped(begun, name=name, origin=first.time, step=step, limits=limits)
+
+
+def from_key(
+    container: InputContainer, stream: VideoStream, *, first: VideoFrame, rest: Iterator[VideoFrame], since: float
+) -> Iterator[VideoFrame]:
+    """Frames from the last key frame that is shown at most `since` seconds after `first`, or from `first` on."""
+    if since <= 0 or first.time is None or stream.time_base is None:
+        return chain([first], rest)
+    moment = first.time + since
+    target = int(moment / stream.time_base)
+    if stream.index_entries.search_timestamp(target) <= 0:  # the first key frame, or no index
+        return chain([first], rest)
+    container.seek(target, stream=stream)
+    found = dropwhile(lambda frame: not frame.key_frame, container.decode(stream))
+    key = next(found, None)
+    if key is not None and key.time is not None and key.time <= moment:
+        return chain([key], found)
+    container.seek(first.pts or 0, stream=stream)
+    return container.decode(stream)
 
 
 @contextmanager
@@ -92,25 +139,16 @@ def reader(
 
     DataError for an unreadable, damaged, cut off or too costly file: at once, or at the frame where it shows.
     """
-    name = label(source)
-    with open_video(source) as (container, stream):
-        header = describe(container, stream, 0)
-        check(header, source=source, limits=limits)
-        decoded = container.decode(stream)
-        first = next(decoded, None)
-        if first is None:
-            raise DataError(f"{name} has no frames")
-        rotation = int(first.rotation) % 360
-        header = describe(container, stream, rotation)
-        timed = stamped(chain([first], decoded), name=name, step=1 / (header.fps or 25.0), limits=limits)
-        yield header, shown(timed, stream, name=name, header=header, longest=longest)
+    with opened(source, limits=limits) as (header, stream, timed):
+        fit = partial(fitted, longest=longest)
+        yield header, shown(timed, stream, name=label(source), header=header, fit=fit)
 
 
 def stamped(
-    decoded: Iterable[VideoFrame], *, name: str, step: float, limits: Limits
+    decoded: Iterable[VideoFrame], *, name: str, origin: float | None, step: float, limits: Limits
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Decoded frames with rising times from 0, held against the limits."""
-    start, last = None, -step
+    """Decoded frames with rising times from `origin` on, held against the limits."""
+    last = -step
     for count, frame in enumerate(decoded):
         if frame.is_corrupt:
             raise DataError(f"{name}: frame {count} is damaged")
@@ -118,27 +156,71 @@ def stamped(
             raise DataError(
                 f"{name}: frame {count} exceeds the limits of {limits.pixels} pixels, {limits.frames} frames"
             )
-        time = float(frame.time) if frame.time is not None else (start or 0.0) + last + step
-        start = time if start is None else start
-        last = max(time - start, last + 1e-4)
+        time = last + step if frame.time is None else float(frame.time) - (origin or 0.0)
+        last = max(time, last + 1e-4)
         if last > limits.seconds:
             raise DataError(f"{name}: longer than the limit of {limits.seconds:.0f} seconds")
         yield last, frame
 
 
 def shown(
-    timed: Iterable[tuple[float, VideoFrame]], stream: VideoStream, *, name: str, header: Probe, longest: int | None
+    timed: Iterable[tuple[float, VideoFrame]], stream: VideoStream, *, name: str, header: Probe, fit: Fit
 ) -> Iterator[Frame]:
     """Frames as RGB; DataError at the end if much fewer came than the header says."""
     from av.video.reformatter import VideoReformatter
 
     reformatter, count = VideoReformatter(), 0
     for time, frame in timed:
-        size = fitted(shown_size(stream, header.rotation), longest)
+        size = fit(shown_size(stream, header.rotation))
         yield Frame(time=time, image=to_rgb(frame, reformatter, size=size, rotation=header.rotation))
         count += 1
     if count < WHOLE * header.frames:
         raise DataError(f"{name} is cut off: {count} of {header.frames} frames")
+
+
+def pick(
+    source: Path | str | bytes,
+    *,
+    fps: float,
+    start: float,
+    count: int,
+    fit: Fit = lambda size: size,
+    limits: Limits = Limits(),  # noqa: B008
+) -> NDArray[np.uint8]:
+    """The frames nearest to `count` moments `start`, `start + 1 / fps`, ... in seconds, uint8 (count, h, w, 3).
+
+    They are those of `read` and `nearest`, scaled to what `fit` makes of their size. DataError as `read`, but for
+    frames after the last that is needed: they are not looked at.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    reformatter, last = VideoReformatter(), None
+    images: list[NDArray[np.uint8]] = []
+    with opened(source, limits=limits, since=start) as (header, stream, timed):
+        for frame in nearest_of(timed, moments(fps=fps, start=start, count=count)):
+            if frame is not last:
+                size = fit(shown_size(stream, header.rotation))
+                image = to_rgb(frame, reformatter, size=size, rotation=header.rotation)
+            images.append(image)
+            last = frame
+    return joined(images, name=label(source))
+
+
+def nearest_of(timed: Iterator[tuple[float, VideoFrame]], wanted: NDArray[np.float64]) -> Iterator[VideoFrame]:
+    """The frame nearest to each of rising moments, taken from `timed` only as far as is needed to know it."""
+    before, after = next(timed), next(timed, None)
+    for moment in wanted.tolist():
+        while after is not None and after[0] < moment:
+            before, after = after, next(timed, None)
+        first = after is None or moment - before[0] <= after[0] - moment + TIE
+        yield before[1] if first or after is None else after[1]
+
+
+def joined(images: list[NDArray[np.uint8]], *, name: str) -> NDArray[np.uint8]:
+    """Images as one array; DataError where their sizes differ."""
+    if len({image.shape for image in images}) > 1:
+        raise DataError(f"{name} changes its size midway")
+    return np.stack(images)
 
 
 def frames(
@@ -172,16 +254,20 @@ def read(source: Path | str | bytes, *, limits: Limits = Limits()) -> Video:  # 
                 raise DataError(f"{label(source)}: more than {limits.volume} pixels in all; cut it into clips first")
             images.append(frame.image)
             times.append(frame.time)
-    if len({image.shape for image in images}) > 1:
-        raise DataError(f"{label(source)} changes its size midway")
     stamps = np.asarray(times)
-    return Video(frames=np.stack(images), times=stamps, fps=measured_fps(stamps, header=header.fps))
+    whole = joined(images, name=label(source))
+    return Video(frames=whole, times=stamps, fps=measured_fps(stamps, header=header.fps))
+
+
+def moments(*, fps: float, start: float, count: int) -> NDArray[np.float64]:
+    """`count` times from `start` on, 1 / `fps` apart."""
+    return start + np.arange(count) / fps
 
 
 def nearest(times: NDArray[np.float64], *, fps: float, start: float, count: int) -> NDArray[np.int64]:
     """Which of the frames at `times` is nearest to each of `count` moments `start`, `start + 1 / fps`, ..."""
-    moments = start + np.arange(count) / fps
-    after = np.clip(np.searchsorted(times, moments), 1, max(len(times) - 1, 1))
+    wanted = moments(fps=fps, start=start, count=count)
+    after = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(times) - 1)
-    return np.where(moments - times[before] <= times[after] - moments + TIE, before, after).astype(np.int64)
+    return np.where(wanted - times[before] <= times[after] - wanted + TIE, before, after).astype(np.int64)
