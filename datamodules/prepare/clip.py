@@ -2,7 +2,7 @@
 
 - The video is decoded once, small, to find the cuts; what must be cut or converted is decoded again in full.
 - A file that is one clip already, in H.264 4:2:0 8 bit at a constant rate, is stored byte for byte.
-- Everything else becomes H.264 with a short distance between key frames, at its own size and rate.
+- Everything else becomes H.264 with a short distance between key frames, at its own rate and, without `longest`, size.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 
 from datamodules.prepare.cuts import Scorer, pieces, shots
 from dit_video.errors import DataError
+from dit_video.media.fit import cover
 from dit_video.media.image import encode_image, header, read_image
 from dit_video.media.probe import Limits, Probe, probe
-from dit_video.media.read import frames, measured_fps, nearest, reader
+from dit_video.media.read import fitted, frames, measured_fps, nearest, reader
 from dit_video.media.write import write
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Rules:
     cut_threshold: float
     crf: int
     limits: Limits
+    longest: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +81,12 @@ def image_sample(path: Path, rules: Rules, fields: Mapping[str, Any]) -> Sample:
     image = read_image(data, limits=rules.limits)
     suffix, _, _ = header(data)
     end = {"png": b"IEND", "jpg": b"\xff\xd9"}.get(suffix)
-    if end is None:
-        suffix, data = "png", encode_image(image)
-    elif end not in data[-65536:]:
+    if end is not None and end not in data[-65536:]:
         raise DataError(f"{path} is cut off")
+    height, width = fitted(image.shape[:2], longest=rules.longest)
+    if end is None or (height, width) != image.shape[:2]:
+        image = cover(image, height, width)
+        suffix, data = "png", encode_image(image)
     size = {"kind": "image", "frames": 1, "height": image.shape[0], "width": image.shape[1]}
     return Sample(suffix=suffix, media=data, row={**size, "fps": 0.0, "seconds": 0.0, "start_seconds": 0.0, **fields})
 
@@ -99,7 +103,7 @@ def video_samples(path: Path, rules: Rules, fields: Mapping[str, Any]) -> Iterat
     lengths = {"fps": fps, "min_seconds": rules.min_seconds, "max_seconds": rules.max_seconds}
     between = shots(changes, threshold=rules.cut_threshold)
     spans = [span for shot in between for span in pieces(shot, times, **lengths)]
-    if spans == [(0, len(times))] and as_is(seen, times, fps):
+    if spans == [(0, len(times))] and as_is(seen, times, fps, longest=rules.longest):
         size = {"kind": "video", "frames": len(times), "height": seen.height, "width": seen.width}
         yield Sample(suffix="mp4", media=path.read_bytes(), row=row(size, fps=fps, start=0.0, fields=fields))
     elif spans:
@@ -112,8 +116,10 @@ def row(size: Mapping[str, Any], *, fps: float, start: float, fields: Mapping[st
     return {**size, "fps": fps, "seconds": round(seconds, 6), "start_seconds": round(start, 6), **fields}
 
 
-def as_is(seen: Probe, times: NDArray[np.float64], fps: float) -> bool:
+def as_is(seen: Probe, times: NDArray[np.float64], fps: float, *, longest: int | None) -> bool:
     """Whether the file's bytes can be a member as they stand."""
+    if longest is not None and max(seen.height, seen.width) > longest:
+        return False
     plain = "mp4" in seen.container and seen.codec == "h264" and seen.pixel_format == "yuv420p"
     steady = len(times) == 1 or float(np.abs(np.diff(times) * fps - 1).max()) < STEADY
     return plain and steady and not seen.full_range and seen.rotation == 0 and seen.streams == 1
@@ -129,7 +135,7 @@ def cut(
     fields: Mapping[str, Any],
 ) -> Iterator[Sample]:
     """Decode once more and encode each span of frames as a clip of constant rate."""
-    stream = enumerate(frames(path, limits=rules.limits))
+    stream = enumerate(frames(path, limits=rules.limits, longest=rules.longest))
     with tempfile.TemporaryDirectory(prefix="dit-video-") as folder:
         target = Path(folder) / "clip.mp4"
         for start, end in spans:

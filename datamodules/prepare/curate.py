@@ -26,6 +26,7 @@ from dit_video.seeds import rng
 FORMAT = 1
 CAPTION_LIMIT = 2000  # characters
 LEAST_SHARDS = 8
+LEAST_LONGEST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +207,7 @@ def curate(
     min_seconds: float = 0.5,
     cut_threshold: float = 27.0,
     crf: int = 14,
+    longest: int | None = None,
     shard_samples: int = 256,
     workers: int | None = None,
     file_seconds: float = 300.0,
@@ -224,6 +226,8 @@ def curate(
         min_seconds: shortest clip; shorter pieces are dropped.
         cut_threshold: content change, 0 to 255, above which a frame may begin a new shot.
         crf: quality of clips that must be encoded again; lower is better.
+        longest: longer side of what is stored, in pixels; larger clips and images are scaled down to it. By default all
+            keep their own size. Where buckets are small it saves room, and the decoding of large frames in training.
         shard_samples: raw files a shard; fewer where that makes less than 8 shards.
         workers: processes; by default one a core. 0 works in this process, without protection against crashes.
         file_seconds: a file that takes longer is quarantined.
@@ -236,7 +240,16 @@ def curate(
     if not 0 < min_seconds <= max_seconds:
         raise DataError(f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}")
     limits = Limits(pixels=max_pixels, frames=max_frames, seconds=max_file_seconds)
-    rules = Rules(max_seconds=max_seconds, min_seconds=min_seconds, cut_threshold=cut_threshold, crf=crf, limits=limits)
+    if longest is not None and longest < LEAST_LONGEST:
+        raise DataError(f"longest={longest} must be at least {LEAST_LONGEST} pixels, or null for sizes as they are")
+    rules = Rules(
+        max_seconds=max_seconds,
+        min_seconds=min_seconds,
+        cut_threshold=cut_threshold,
+        crf=crf,
+        limits=limits,
+        longest=longest,
+    )
     sources = find_sources(folder, Path(captions_csv) if captions_csv else None)
     shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
     todo = [shard for shard in shards if not finished(shard)]

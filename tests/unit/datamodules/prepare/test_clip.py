@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -42,6 +43,21 @@ def test_a_plain_clip_keeps_its_bytes(tmp_path: Path) -> None:
     (only,) = samples(tmp_path / "a.mp4", RULES, FIELDS)
     assert only.media == (tmp_path / "a.mp4").read_bytes()
     assert only.row["seconds"] == pytest.approx(20 / 12)
+
+
+def test_longest_scales_down_what_is_larger_and_nothing_else(tmp_path: Path) -> None:
+    from dit_video.media.image import encode_image, read_image
+
+    write(tmp_path / "a.mp4", flat(20, (200, 40, 40)), fps=12)
+    (tmp_path / "b.jpg").write_bytes(encode_image(flat(1, (200, 40, 40))[0], form="jpg"))
+    for name, small in [("a.mp4", (20, 16, 24)), ("b.jpg", (1, 16, 24))]:
+        (native,) = samples(tmp_path / name, replace(RULES, longest=48), FIELDS)
+        assert native.media == (tmp_path / name).read_bytes()
+        (scaled,) = samples(tmp_path / name, replace(RULES, longest=24), FIELDS)
+        assert (scaled.row["frames"], scaled.row["height"], scaled.row["width"]) == small
+        images = read(scaled.media).frames if scaled.suffix == "mp4" else read_image(scaled.media)[None]
+        assert images.shape == (*small, 3)
+        assert np.abs(images.mean((0, 1, 2)) - (200, 40, 40)).max() < 4
 
 
 def test_other_codecs_and_odd_sizes_are_encoded_again(tmp_path: Path) -> None:

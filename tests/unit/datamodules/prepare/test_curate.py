@@ -73,6 +73,8 @@ def test_mistakes(raw: Path, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "empty" / "a.mp4").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"none of the files.*a\.mp4"):
         curate(source=str(tmp_path / "empty"), dataset=str(tmp_path / "x"), workers=0)
+    with pytest.raises(DataError, match="longest=8 must be at least"):
+        curate(source=str(raw), dataset=str(tmp_path / "x"), longest=8, workers=0)
     (tmp_path / "bad.csv").write_text("name,text\n")
     with pytest.raises(DataError, match="columns file,caption"):
         curate(source=str(raw), dataset=str(tmp_path / "y"), captions_csv=str(tmp_path / "bad.csv"), workers=0)
