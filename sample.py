@@ -10,21 +10,20 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dit_video import config, log
+from dit_video import config, log, signature
 from dit_video.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CONF = Path(__file__).parent / "conf"
-
-
 TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae")
+COMMAND = "dit_video.pipeline.command.sample"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,13 +39,23 @@ def run(cfg: DictConfig) -> None:
     with config.one_line(debug=bool(cfg.run.debug)):
         node = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(node, dict)
-        settings = {"_target_": "dit_video.pipeline.command.sample"} | {k: v for k, v in node.items() if k != "run"}
-        for key in config.missing(settings):
-            raise ConfigError(f"{key} is not set; add {key}=VALUE")
-        config.check({"sample": settings})
+        settings = {str(key): value for key, value in node.items() if key != "run"}
+        check(settings)
         log.setup()
-        make = hydra.utils.get_method(settings.pop("_target_"))
+        make = hydra.utils.get_method(COMMAND)
         make(**settings | {"sampling": hydra.utils.instantiate(settings["sampling"])})
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """ConfigError for a missing key or a value of the wrong type."""
+    takes = signature.read(COMMAND)
+    assert takes is not None
+    for key in config.missing(settings):
+        raise ConfigError(f"{key} is not set; add {key}=VALUE")
+    for key, value in settings.items():
+        if expected := config.mismatch(value, takes.arguments[key].annotation):
+            raise ConfigError(f"{key} must be {expected}, got {value!r}")
+    config.check({"sampling": settings["sampling"]})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from datamodules import index
-from datamodules.buckets import Buckets, buckets
-from datamodules.clips import ClipLoader, fitting, to_video
+from datamodules.buckets import buckets
+from datamodules.clips import ClipLoader, to_video
 from datamodules.prepare import store
-from datamodules.shards import Shards
+from datamodules.prepare.rows import alike, reader
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
+from dit_video.pipeline.load import weights_hash
 from dit_video.shapes import Compression
 
 if TYPE_CHECKING:
@@ -48,38 +48,16 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows(torch.utils.data.Dataset):
-    """Pixels of rows of an index by number: uint8 (t, h, w, 3), or why they cannot be had."""
-
-    loader: ClipLoader
-
-    def __getitem__(self, row: int) -> tuple[int, NDArray[np.uint8] | str]:
-        try:
-            return row, self.loader.pixels(row)
-        except DataError as error:
-            return row, str(error)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Job:
     """What encoding needs at hand."""
 
     vae: Encoder
-    rows: Rows
+    loader: ClipLoader
     folder: Path
     batch: int
     device: torch.device
     dtype: torch.dtype
     workers: int
-
-
-def weights_hash(vae: object) -> str:
-    """SHA-256 over the names and values of a module's weights."""
-    found = hashlib.sha256()
-    for name, value in sorted(vae.state_dict().items()):  # type: ignore[attr-defined]
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
 
 
 def tails_of(frames: int) -> tuple[int, ...]:
@@ -119,39 +97,13 @@ def encoded(job: Job, pixels: Tensor) -> Tensor:
     return latent.to(job.dtype)
 
 
-def encode_rows(job: Job, rows: Sequence[int], counted: list[str]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Latents of rows as batches of equal shape fill up; rows that cannot be read go to `counted`."""
-    loader = torch.utils.data.DataLoader(
-        job.rows, batch_size=None, sampler=rows, num_workers=job.workers, collate_fn=lambda item: item
-    )
-    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
-    for row, video in loader:
-        if isinstance(video, str):
-            counted.append(video)
-            continue
-        same = waiting.setdefault(video.shape, [])
-        same.append((row, video))
-        if len(same) == job.batch:
-            yield from finish(job, waiting.pop(video.shape))
-    for same in waiting.values():
-        yield from finish(job, same)
-
-
-def finish(job: Job, same: Sequence[tuple[int, NDArray[np.uint8]]]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Latents of a batch by row."""
-    yield from zip([row for row, _ in same], latents_of(job, [video for _, video in same]), strict=True)
-
-
 def encode_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
     """Encode the rows of a shard and write tar and index; yields as rows are done."""
     found: dict[int, dict[str, Tensor]] = {}
-    bad: list[str] = []
-    for row, latent in encode_rows(job, rows, bad):
-        found[row] = latent
-        yield row
-    for reason in bad:
-        log.get("dit_video.datamodules").warning("not encoded: %s", reason)
-    keys = {row: job.rows.loader.index.key[row] for row in found}
+    for same in alike(job.loader, rows, batch=job.batch, workers=job.workers, what="encoded"):
+        found |= zip(same, latents_of(job, [*same.values()]), strict=True)
+        yield from same
+    keys = {row: job.loader.index.key[row] for row in found}
     data = {row: save(found[row]) for row in sorted(found)}
     members = ({"__key__": keys[row], "safetensors": data[row]} for row in data)
     places, digest = store.write_tar(job.folder / f"{shard:06d}.tar", members)
@@ -210,7 +162,7 @@ def encode(
 
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    recipe = Recipe(vae=str(vae), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
+    recipe = Recipe(vae=str(Path(vae).resolve()), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
     encode_with(load_vae(vae), found, recipe, name=name, batch=batch, device=place, workers=workers)
 
 
@@ -243,12 +195,12 @@ def encode_with(
     )
     folder = Path(found.folder) / "latents" / name
     about = asdict(recipe) | {"vae_hash": weights_hash(vae), "compression": asdict(compression)}
-    rows = Rows(loader=rows_of(found, table, recipe.fps))
-    about["table"] = [str(shape) for shape in sorted({shape for shape in rows.loader.shapes if shape is not None})]
+    loader = reader(found, table, recipe.fps)
+    about["table"] = [str(shape) for shape in sorted({shape for shape in loader.shapes if shape is not None})]
     agree(folder / "recipe.json", about)
     job = Job(
         vae=vae,
-        rows=rows,
+        loader=loader,
         folder=folder,
         batch=batch,
         device=device,
@@ -258,15 +210,9 @@ def encode_with(
     run(job, found)
 
 
-def rows_of(found: index.Index, table: Buckets, fps: float) -> ClipLoader:
-    """The reader of the dataset's pixels in their buckets."""
-    shards = Shards(f"{found.folder}/clips")
-    return ClipLoader(index=found, shards=shards, shapes=fitting(found, table, float(fps)), fps=float(fps), seed=0)
-
-
 def run(job: Job, found: index.Index) -> None:
     """Encode the shards that are missing, and say what came out."""
-    shapes = job.rows.loader.shapes
+    shapes = job.loader.shapes
     shards: dict[int, list[int]] = {shard: [] for shard in sorted(set(found.shard.tolist()))}
     for row, shape in enumerate(shapes):
         if shape is not None:

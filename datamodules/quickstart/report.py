@@ -94,7 +94,7 @@ def load_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(value, dict):
-            found.append(value)
+            found.append(value | dict_of(value.pop("about", None)))
     return found
 
 

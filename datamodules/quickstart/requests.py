@@ -24,6 +24,7 @@ FPS = 8.0
 FRAMES = 9
 GIVEN = 5  # frames of a clip that extension starts from
 SECONDS = FRAMES / FPS
+ABOUT = ("row", "truth", "held_out")
 
 
 def scene(random: Generator, size: tuple[int, int], *, unseen: bool, moving: bool = False) -> Scene:
@@ -86,5 +87,14 @@ def _line(name: str, row: str, found: Scene, size: tuple[int, int]) -> dict[str,
 
 
 def save(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Write requests, one JSON a line."""
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    """Write requests, one JSON a line; what the sampler is not asked stands under `about`."""
+    asked = [{key: value for key, value in line.items() if key not in ABOUT} for line in lines]
+    about = [{"about": {key: line[key] for key in ABOUT if key in line}} for line in lines]
+    written = [json.dumps(one | other) + "\n" for one, other in zip(asked, about, strict=True)]
+    path.write_text("".join(written), encoding="utf-8")
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    """The requests that `save` wrote."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [line | line.pop("about") for line in lines]

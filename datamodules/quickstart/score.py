@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.quickstart.requests import GIVEN
+from datamodules.quickstart.requests import GIVEN, load
 from datamodules.quickstart.stages import threads
 from datamodules.shapes.captions import parse
 from datamodules.shapes.checker import ATTRIBUTES, Verdict, judge, score
@@ -46,7 +46,7 @@ def verdict(line: dict[str, Any], *, samples: Path) -> tuple[str, dict[str, bool
 
 def score_samples(folder: Path) -> dict[str, Any]:
     """Shares right of each row and group of rows; also writes verdicts.json."""
-    lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = load(folder / "requests.jsonl")
     with ProcessPoolExecutor(threads()) as pool:
         found = list(pool.map(partial(verdict, samples=folder / "samples"), lines, chunksize=16))
     verdicts = {name: {key: bool(value) for key, value in right.items()} for name, right, _ in found}
@@ -70,7 +70,7 @@ def round_trip(folder: Path, *, vae: Path) -> float | None:
     from dit_video.pipeline.generate import decode, encode
     from dit_video.pipeline.load import load_vae
 
-    lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = load(folder / "requests.jsonl")
     lines = [line for line in lines if line["row"] == "image_to_video"]
     model = load_vae(vae)
     given = [read_image(line["image"])[None] for line in lines]

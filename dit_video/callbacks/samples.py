@@ -1,11 +1,12 @@
 """Shows what the DiT makes while it trains: a few fixed prompts, raw and averaged weights, as MP4s and to the logger.
 
-It also keeps the recipe of the latents in the run's folder, which is all that sampling needs beside the checkpoint.
+Which intervals were shown is read from the names of the videos that stand, so a run that is killed while it samples
+shows that interval when it goes on.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ from dit_video.callbacks.ema import Ema
 from dit_video.pipeline.denoise import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dit_video.batch import PackBatch
-    from dit_video.pipeline.generate import Models
+    from dit_video.pipeline.generate import Frames, Models
 
 
 class Samples(Callback):
@@ -43,13 +44,13 @@ class Samples(Callback):
         self.dir, self.every_samples = Path(dir), every_samples
         self.prompts, self.sampling = list(prompts or []), sampling or Sampling()
         self.models: Models | None = None
-        self.before = -1
+        self.shown: int | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the recipe beside the checkpoints."""
-        if trainer.is_global_zero:
-            recipe = trainer.datamodule.latents.recipe  # type: ignore[attr-defined]
-            (self.dir / "recipe.json").write_text(json.dumps(recipe, indent=1), encoding="utf-8")
+        """Find the VAE now, on all ranks: the run ends at its start, not hours later, where it is missing."""
+        if self.every_samples:
+            models = self.load(pl_module)
+            self.models = models if trainer.is_global_zero else None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PackBatch, batch_idx: int
@@ -58,52 +59,67 @@ class Samples(Callback):
         place = batch.place
         if not self.every_samples or place.micro < place.micros - 1 or not trainer.is_global_zero:
             return
-        mark = place.samples_seen // self.every_samples
-        if self.before not in {-1, mark}:
+        if self.shown is None:
+            self.shown = self.newest(before=place.samples_seen)
+        if place.samples_seen // self.every_samples > self.shown // self.every_samples:
             self.show(trainer, pl_module, batch)
-        self.before = mark
+            self.shown = place.samples_seen
+
+    def newest(self, *, before: int) -> int:
+        """Samples seen at the newest videos that stand of a place before this one; 0 where there are none."""
+        names = [re.match(r"(\d{9,})-", path.name) for path in (self.dir / "samples").glob("*.mp4")]
+        return max((seen for name in names if name and (seen := int(name[1])) < before), default=0)
 
     def show(self, trainer: Trainer, pl_module: LightningModule, batch: PackBatch) -> None:
         """Make the videos with the raw and with the averaged weights."""
         prompts = self.prompts or [text for text in dict.fromkeys(batch.captions) if text][:4]
-        self.models = self.models or self.load(pl_module)
+        assert self.models is not None
         average = next((item for item in trainer.callbacks if isinstance(item, Ema)), None)  # type: ignore[attr-defined]
         pl_module.eval()
-        files = self.make(prompts, f"{batch.place.samples_seen:09d}-raw")
+        videos = {"raw": self.make(prompts)}
         if average is not None:
             with average.swapped():
-                files += self.make(prompts, f"{batch.place.samples_seen:09d}-ema")
+                videos["ema"] = self.make(prompts)
         pl_module.train()
+        files = self.write(videos, batch.place.samples_seen)
         if trainer.logger is not None and hasattr(trainer.logger, "log_video"):
             trainer.logger.log_video("samples", [str(file) for file in files], step=batch.place.samples_seen)
 
     def load(self, task: LightningModule) -> Models:
         """The VAE of the latents, beside the task's own models."""
-        from dit_video.pipeline.command import read_recipe
         from dit_video.pipeline.generate import Models
-        from dit_video.pipeline.load import load_vae
+        from dit_video.pipeline.recipe import read_recipe
 
-        recipe, vae = read_recipe(self.dir)
-        return Models(load_vae(vae).to(task.device), task.dit, task.text, recipe)  # type: ignore[arg-type]
+        recipe, coder = read_recipe(self.dir)
+        return Models(coder.load().to(task.device), task.dit, task.text, recipe)  # type: ignore[arg-type]
 
-    def make(self, prompts: Sequence[str], name: str) -> list[Path]:
+    def make(self, prompts: Sequence[str]) -> list[Frames]:
         """Sample all prompts at the model's longest bucket of its first size."""
-        from dit_video.media.write import write
         from dit_video.pipeline.generate import generate
         from dit_video.pipeline.request import Request
 
         assert self.models is not None
-        recipe = self.models.recipe
-        bucket = max(recipe.buckets, key=lambda shape: (shape.frames, shape.pixels))
+        buckets = self.models.recipe.buckets
+        bucket = max(buckets, key=lambda shape: (shape.frames, shape.pixels))
         requests = [
             Request(prompt=prompt, height=bucket.height, width=bucket.width, frames=bucket.frames, seed=seed)
             for seed, prompt in enumerate(prompts)
         ]
+        return list(generate(requests, models=self.models, sampling=self.sampling))
+
+    def write(self, videos: Mapping[str, Sequence[Frames]], samples_seen: int) -> list[Path]:
+        """Write videos by kind, all of them once all are made."""
+        from dit_video.pipeline import outputs
+
+        assert self.models is not None
         folder = self.dir / "samples"
-        folder.mkdir(parents=True, exist_ok=True)
-        files = []
-        for number, frames in enumerate(generate(requests, models=self.models, sampling=self.sampling)):
-            files.append(folder / f"{name}-{number}.mp4")
-            write(files[-1], frames, fps=recipe.fps)
-        log.get("dit_video").info("sampled %d videos into %s", len(files), folder)
-        return files
+        named = {
+            folder / f"{samples_seen:09d}-{kind}-{number}.mp4": frames
+            for kind, made in videos.items()
+            for number, frames in enumerate(made)
+        }
+        outputs.prepare(list(named))
+        for file, frames in named.items():
+            outputs.save(file, frames, fps=self.models.recipe.fps)
+        log.get("dit_video").info("sampled %d videos into %s", len(named), folder)
+        return list(named)

@@ -6,10 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
+
+from dit_video.media.read import nearest
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+SLACK = 0.1  # of a frame: time stamps are rounded
 
 
 def covering(size: tuple[int, int], *, height: int, width: int) -> tuple[int, int]:
@@ -29,8 +33,11 @@ def cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
     return scaled[top : top + height, left : left + width]
 
 
-def at_rate(frames: NDArray[np.uint8], *, native: float, fps: float) -> NDArray[np.uint8]:
-    """Frames (t, h, w, 3) shown at `native` frames a second, brought to `fps`."""
-    count = max(1, math.floor(len(frames) * fps / native + 1e-6))
-    picks = np.minimum(np.round(np.arange(count) * native / fps), len(frames) - 1).astype(np.int64)
-    return frames[picks]
+def at_rate(times: NDArray[np.float64], *, fps: float, to_last: bool = False) -> NDArray[np.int64]:
+    """Which of the frames shown at `times` (seconds, rising) stand for their video at `fps`.
+
+    They are counted from the first frame, or with `to_last` back from the last, which is then one of them.
+    """
+    count = 1 + math.floor((times[-1] - times[0]) * fps + SLACK)
+    start = times[-1] - (count - 1) / fps if to_last else times[0]
+    return nearest(times, fps=fps, start=float(start), count=count)

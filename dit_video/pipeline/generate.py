@@ -16,11 +16,11 @@ import torch
 from einops import rearrange
 
 from dit_video.pipeline.denoise import Sampling, Window, denoise
-from dit_video.pipeline.request import Recipe, Request, share, snap
+from dit_video.pipeline.request import Request, share, snap
 from dit_video.seeds import seed_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dit_video.models.dit import DiT
     from dit_video.models.text.encoder import TextEncoder
     from dit_video.models.vae import VAE
+    from dit_video.pipeline.recipe import Recipe
 
     Frames = NDArray[np.uint8]
 
@@ -53,33 +54,21 @@ class _Work:
 
 
 def generate(
-    requests: Sequence[Request],
-    *,
-    models: Models,
-    sampling: Sampling,
-    tokens: int = 4096,
-    seen: Callable[[int], None] | None = None,
-) -> list[Frames]:
-    """Frames (t, h, w, 3) uint8 of each request.
+    requests: Iterable[Request], *, models: Models, sampling: Sampling, tokens: int = 4096
+) -> Iterator[Frames]:
+    """Frames (t, h, w, 3) uint8 of each request in turn, as soon as its group is finished.
 
     Args:
-        requests: what to make; all are checked before the first is made.
+        requests: what to make; they are drawn and checked as groups need them, so their frames need not be in memory.
         models: with what.
         sampling: how.
         tokens: latent positions sampled at once.
-        seen: called with the number of requests each time some are finished.
     """
-    for request in requests:
-        request.check(models.recipe)
-    done: list[Frames] = []
     for group in share(requests, tokens=tokens, recipe=models.recipe):
         works = [_Work(r, r.start if r.start is not None else r.end, r.frames) for r in group]
         while rest := [work for work in works if work.missing > 0]:
             _round(rest, models=models, sampling=sampling)
-        done += [work.frames for work in works if work.frames is not None]
-        if seen is not None:
-            seen(len(group))
-    return done
+        yield from (work.frames for work in works if work.frames is not None)
 
 
 def _round(works: Sequence[_Work], *, models: Models, sampling: Sampling) -> None:

@@ -1,20 +1,27 @@
-"""Trained models from the folder of a run: the saved config says what to build, the newest checkpoint its weights."""
+"""Trained models from the folder of a run: its newest checkpoint has the weights and the config of what to build.
+
+A folder RUN/checkpoints/NAME may stand for the run: then it is that checkpoint.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from dit_video import checkpoint
-from dit_video.errors import CheckpointError
+from dit_video.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from omegaconf import DictConfig
     from torch import Tensor, nn
 
     from dit_video.models.dit import DiT
@@ -25,54 +32,92 @@ if TYPE_CHECKING:
 MODELS = "dit_video.models."
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A checkpoint of a run, and the resolved settings it was trained with."""
+
+    path: Path
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """RUN@CHECKPOINT, for a record."""
+        return f"{self.path.resolve().parents[1].name}@{self.path.name}"
+
+    def models(self, *names: str, ema: bool) -> dict[str, nn.Module]:
+        """Models of the task by name, for use; CheckpointError where it has none of the first name."""
+        nodes: dict[str, Any] = self.settings.get("models") or {}
+        if nodes.get(names[0]) is None:
+            trained = ", ".join(name for name, node in nodes.items() if node is not None) or "no model"
+            raise CheckpointError(f"{self.path} is of {trained}; expected the run of a {names[0]}")
+        weights = checkpoint.weights(self.path, ema=ema)
+        return {name: _fill(build(nodes[name]), name, weights, path=self.path) for name in names}
+
+
+def find(path: str | Path) -> Stored:
+    """The newest checkpoint of a run, or the one that `path` is; CheckpointError where there is none."""
+    folder = Path(path)
+    found = folder if (folder / "manifest.json").is_file() else checkpoint.latest(folder / "checkpoints")
+    if found is None:
+        what = "has no checkpoint yet" if (folder / "config.yaml").is_file() else "is not the folder of a run"
+        raise CheckpointError(f"{path} {what}; expected what train.py wrote to run.dir, such as outputs/runs/NAME")
+    try:
+        settings = OmegaConf.to_container(OmegaConf.load(found / "config.yaml"), resolve=True)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise CheckpointError(f"{found} has no readable config.yaml; take another checkpoint of the run") from error
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{found}/config.yaml names no models; take another checkpoint of the run")
+    return Stored(path=found, settings={str(key): value for key, value in settings.items()})
+
+
 def load_vae(path: str | Path, *, ema: bool = True) -> VAE:
     """The VAE of a run."""
-    return _load(Path(path), "vae", ema=ema)["vae"]  # type: ignore[return-value]
+    return find(path).models("vae", ema=ema)["vae"]  # type: ignore[return-value]
 
 
 def load_recaptioner(path: str | Path, *, ema: bool = True) -> Recaptioner:
     """The recaptioner of a run."""
-    return _load(Path(path), "recaptioner", ema=ema)["recaptioner"]  # type: ignore[return-value]
+    return find(path).models("recaptioner", ema=ema)["recaptioner"]  # type: ignore[return-value]
 
 
 def load_dit(path: str | Path, *, ema: bool = True) -> tuple[DiT, TextEncoder]:
     """The DiT of a run and the text encoder trained with it."""
-    models = _load(Path(path), "dit", "text", ema=ema)
+    models = find(path).models("dit", "text", ema=ema)
     return models["dit"], models["text"]  # type: ignore[return-value]
 
 
-def settings(path: str | Path) -> DictConfig:
-    """The resolved config a run was started with; CheckpointError where the folder is no run."""
-    file = Path(path) / "config.yaml"
-    if not file.is_file():
-        raise CheckpointError(f"{path} is not the folder of a run: it has no config.yaml; expected outputs/runs/NAME")
-    cfg = OmegaConf.load(file)
-    return cfg  # type: ignore[return-value]
+def weights_hash(model: object) -> str:
+    """SHA-256 over the names and values of a module's weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):  # type: ignore[attr-defined]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
-def _load(path: Path, *names: str, ema: bool) -> dict[str, nn.Module]:
-    cfg = settings(path)
-    found = checkpoint.latest(path / "checkpoints")
-    if found is None:
-        raise CheckpointError(f"{path} has no checkpoint yet; train it first: python train.py ... run.dir={path}")
-    if OmegaConf.select(cfg, f"models.{names[0]}") is None:
-        trained = [name for name, node in cfg.models.items() if node is not None]
-        raise CheckpointError(f"{path} is a run of {', '.join(trained)}; expected one of {names[0]}")
-    weights = checkpoint.weights(found, ema=ema)
-    return {name: _fill(build(cfg.models[name]), name, weights, path=found) for name in names}
+def device_of(name: str) -> torch.device:
+    """The device of a setting, `auto` being CUDA where there is one; ConfigError where it cannot be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device={name} cannot be used: {reason}; expected auto, cpu or cuda") from error
 
 
-def build(node: DictConfig) -> nn.Module:
+def build(node: Mapping[str, Any]) -> nn.Module:
     """The model that a config node names; only classes of dit_video.models are built."""
-    settings = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(settings, dict)
-    target = str(settings.pop("_target_"))
-    settings.pop("_partial_", None)
+    settings = {name: value for name, value in node.items() if not name.startswith("_")}
+    target = str(node["_target_"])
     if not target.startswith(MODELS):
         raise CheckpointError(f"the config names {target}; models are built from {MODELS}* alone")
     module, _, name = target.rpartition(".")
-    make: Any = getattr(importlib.import_module(module), name)
-    return make(**settings)
+    try:
+        make: Any = getattr(importlib.import_module(module), name)
+        return make(**settings)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{target} cannot be built as its run did ({error}); was it another version?") from error
 
 
 def _fill(model: nn.Module, name: str, weights: Mapping[str, Tensor], *, path: Path) -> nn.Module:

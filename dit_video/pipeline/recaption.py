@@ -13,9 +13,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from dit_video import checkpoint
-from dit_video.errors import CheckpointError
-from dit_video.models.recaptioner import Recaptioner
 from dit_video.models.text.tokenizer import PAD, START, STOP
 from dit_video.seeds import generator
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TARGET = "dit_video.models.recaptioner.Recaptioner"
+    from dit_video.models.recaptioner import Recaptioner
 
 
 class Captioner(Protocol):
@@ -97,26 +94,8 @@ class Words:
 
 def load(run: str | Path, *, ema: bool = True, device: str | torch.device = "cpu") -> Words:
     """The recaptioner of a run's newest checkpoint, or of one checkpoint; CheckpointError if there is none."""
-    from omegaconf import OmegaConf
+    from dit_video.pipeline.load import find
 
-    folder = Path(run)
-    found = folder if (folder / "manifest.json").is_file() else checkpoint.latest(folder / "checkpoints")
-    if found is None:
-        raise CheckpointError(
-            f"no checkpoint in {run}; train one with: python train.py experiment=quickstart/recaptioner"
-        )
-    config = OmegaConf.to_container(OmegaConf.load(found / "config.yaml"))
-    settings = (config.get("models") or {}).get("recaptioner") if isinstance(config, dict) else None
-    if not settings or settings.get("_target_") != TARGET:
-        raise CheckpointError(f"{found} is not of a recaptioner; give the run of one")
-    model = Recaptioner(**{key: value for key, value in settings.items() if not key.startswith("_")})
-    tensors = checkpoint.weights(found, ema=ema)
-    own = {name.removeprefix("recaptioner."): value for name, value in tensors.items()}
-    try:
-        model.load_state_dict(own)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{found} does not fit its own settings: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    name = f"{found.parent.parent.name if found.parent.name == 'checkpoints' else found.parent.name}@{found.name}"
-    return Words(model.to(device), name=name, settings=dict(config.get("datamodules") or {}))
+    stored = find(run)
+    model = stored.models("recaptioner", ema=ema)["recaptioner"].to(device)
+    return Words(model, name=stored.name, settings=stored.settings.get("datamodules") or {})  # type: ignore[arg-type]

@@ -6,34 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dit_video.errors import RequestError
-from dit_video.shapes import Compression, VideoShape
+from dit_video.shapes import VideoShape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from dit_video.pipeline.recipe import Recipe
+
 LONGEST_PROMPT = 4_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What a DiT was trained on: its buckets, frame rate and the VAE's compression."""
-
-    buckets: tuple[VideoShape, ...]
-    fps: float
-    compression: Compression
-
-    def longest(self, height: int, width: int) -> int:
-        """Most frames of a bucket of this size; RequestError for a size that no bucket has."""
-        frames = [b.frames for b in self.buckets if (b.height, b.width) == (height, width)]
-        if not frames:
-            sizes = sorted({f"{b.width}x{b.height}" for b in self.buckets})
-            raise RequestError(
-                f"size={width}x{height} is in no bucket of this model; expected one of {', '.join(sizes)}"
-            )
-        return max(frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +34,11 @@ class Request:
     seed: int = 0
     start: NDArray[np.uint8] | None = None
     end: NDArray[np.uint8] | None = None
+
+    @property
+    def total(self) -> int:
+        """Frames of the result with what is extended."""
+        return self.frames + sum(len(given) for given in (self.start, self.end) if given is not None)
 
     def check(self, recipe: Recipe) -> None:
         """RequestError where the request cannot be served by a model of this recipe."""
@@ -82,17 +70,22 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[1]), int(parts[0])
 
 
-def share(requests: Sequence[Request], *, tokens: int, recipe: Recipe) -> list[list[Request]]:
-    """Requests in groups whose latents have at most `tokens` positions together (a group has at least one)."""
-    groups: list[list[Request]] = []
-    filled = tokens
+def share(requests: Iterable[Request], *, tokens: int, recipe: Recipe) -> Iterator[list[Request]]:
+    """Requests in groups whose latents have at most `tokens` positions together (a group has at least one).
+
+    Each is checked as it is drawn, and no more are drawn than a group needs.
+    """
+    group: list[Request] = []
+    filled = 0
     for request in requests:
+        request.check(recipe)
         longest = recipe.longest(request.height, request.width)
         frames = min(snap(request.frames, time=recipe.compression.time), longest)
         latent = VideoShape(frames=frames, height=request.height, width=request.width).to_latent(recipe.compression)
-        if filled + latent.tokens(1) > tokens:
-            groups.append([])
-            filled = 0
-        groups[-1].append(request)
+        if group and filled + latent.tokens(1) > tokens:
+            yield group
+            group, filled = [], 0
+        group.append(request)
         filled += latent.tokens(1)
-    return groups
+    if group:
+        yield group

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.quickstart.requests import FPS, FRAMES, GIVEN, SIZES, conditioned, save, text_to_video
+from datamodules.quickstart.requests import FPS, FRAMES, GIVEN, SIZES, conditioned, load, save, text_to_video
 from datamodules.shapes.captions import parse
 from datamodules.shapes.checker import judge, score
 from datamodules.shapes.draw import fits
 from datamodules.shapes.scene import held_out
 from dit_video.media.image import read_image
 from dit_video.media.read import read
-from dit_video.pipeline.command import Job, read_jobs
+from dit_video.pipeline.jobs import Job, read_jobs
 from dit_video.pipeline.request import parse_size
 
 
@@ -58,9 +57,7 @@ def test_given_files_show_the_prompt(tmp_path: Path) -> None:
 def test_the_sampler_reads_what_is_saved(tmp_path: Path) -> None:
     lines = text_to_video(each=2, seed=0) + conditioned(tmp_path / "given", each=1, seed=0)
     save(tmp_path / "requests.jsonl", lines)
-    assert [
-        json.loads(line) for line in (tmp_path / "requests.jsonl").read_text(encoding="utf-8").splitlines()
-    ] == lines
+    assert load(tmp_path / "requests.jsonl") == lines
     jobs = read_jobs(tmp_path / "requests.jsonl", Job(prompt=""))
     assert [(job.prompt, job.name, job.extend) for job in jobs] == [
         (line["prompt"], line["name"], line.get("extend")) for line in lines

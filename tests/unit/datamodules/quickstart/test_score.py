@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.quickstart.requests import FPS, FRAMES, GIVEN
+from datamodules.quickstart.requests import FPS, FRAMES, GIVEN, save
 from datamodules.quickstart.score import as_verdict, described, psnr, score_captions, score_samples
 from datamodules.shapes.captions import describe
 from datamodules.shapes.checker import score
@@ -51,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
     for name, (row, frames, more) in samples.items():
         write(tmp_path / f"samples/{name}.mp4", frames, fps=FPS, crf=0)
         line = {"name": f"{name}.mp4", "row": row, "truth": describe(SCENE), "held_out": False}
-        lines.append(json.dumps(line | more))
-    (tmp_path / "requests.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        lines.append(line | more)
+    save(tmp_path / "requests.jsonl", lines)
     return tmp_path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,10 @@ from torch import nn
 
 from dit_video.callbacks.ema import Ema
 from dit_video.callbacks.samples import Samples
+from dit_video.errors import CheckpointError
 from dit_video.pipeline import generate as generation
-from dit_video.pipeline.request import Recipe, Request
+from dit_video.pipeline.recipe import Recipe
+from dit_video.pipeline.request import Request
 from dit_video.shapes import Compression, VideoShape
 
 
@@ -28,26 +29,55 @@ def trainer(**more: Any) -> Any:
     return SimpleNamespace(**({"is_global_zero": True, "callbacks": [], "logger": None} | more))
 
 
-def test_the_recipe_is_kept(tmp_path: Path) -> None:
-    data = SimpleNamespace(latents=SimpleNamespace(recipe={"fps": 8.0}))
-    Samples(dir=str(tmp_path), every_samples=0).on_fit_start(trainer(datamodule=data), Any)
-    assert json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8")) == {"fps": 8.0}
+def watched(folder: Path, shown: list[int], monkeypatch: pytest.MonkeyPatch) -> Samples:
+    """The callback of a run in `folder`, which writes what it shows."""
+
+    def show(trainer: Any, task: Any, batch: Any) -> None:
+        shown.append(batch.place.samples_seen)
+        callback.write({"raw": [np.zeros((1, 16, 16, 3), np.uint8)]}, batch.place.samples_seen)
+
+    callback = Samples(dir=str(folder), every_samples=100)
+    callback.models = SimpleNamespace(recipe=SimpleNamespace(fps=8.0))  # type: ignore[assignment]
+    monkeypatch.setattr(callback, "show", show)
+    return callback
 
 
 def test_intervals_are_sampled_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
-    callback = Samples(dir=str(tmp_path), every_samples=100)
-    monkeypatch.setattr(callback, "show", lambda trainer, task, batch: shown.append(batch.place.samples_seen))
+    callback = watched(tmp_path, shown, monkeypatch)
     for seen in range(30, 400, 30):
         for micro in (0, 1):
             callback.on_train_batch_end(trainer(), Any, None, batch(seen, micro=micro), 0)
+        callback.on_train_batch_end(trainer(is_global_zero=False), Any, None, batch(seen + 100), 0)
     assert shown == [120, 210, 300]
-    other = Samples(dir=str(tmp_path), every_samples=100)  # of a run resumed at 390
-    monkeypatch.setattr(other, "show", lambda trainer, task, batch: shown.append(batch.place.samples_seen))
-    for seen in (390, 420):
-        other.on_train_batch_end(trainer(), Any, None, batch(seen), 0)
-        other.on_train_batch_end(trainer(is_global_zero=False), Any, None, batch(seen + 100), 0)
-    assert shown == [120, 210, 300, 420]
+
+
+@pytest.mark.parametrize(
+    ("kept", "begin", "wanted"),
+    [
+        ([120, 210], 240, [300]),  # what stands is not made again
+        ([120, 210], 210, [210, 300]),  # back before it: made again
+        ([120], 210, [210, 300]),  # the first step after the resume fills the interval
+        ([120], 240, [240, 300]),  # killed at 210, after the checkpoint and before the videos
+        ([], 30, [120, 210, 300]),
+    ],
+)
+def test_a_resumed_run_skips_no_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: list[int], begin: int, wanted: list[int]
+) -> None:
+    shown: list[int] = []
+    callback = watched(tmp_path, shown, monkeypatch)
+    for seen in kept:
+        callback.write({"raw": [np.zeros((1, 16, 16, 3), np.uint8)]}, seen)
+    for seen in range(begin, 330, 30):
+        callback.on_train_batch_end(trainer(), Any, None, batch(seen), 0)
+    assert shown == wanted
+
+
+def test_a_missing_vae_is_said_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        Samples(dir=str(tmp_path), every_samples=5).on_fit_start(trainer(), Any)
+    Samples(dir=str(tmp_path), every_samples=0).on_fit_start(trainer(), Any)
 
 
 class Averages(Ema):

@@ -19,8 +19,31 @@ def test_cover_gives_the_size_and_keeps_the_centre(size: tuple[int, int]) -> Non
     assert np.allclose(where.mean(0), [15.5, 23.5], atol=0.6)
 
 
-def test_rates() -> None:
-    frames = np.arange(24, dtype=np.uint8)[:, None, None, None]
-    assert at_rate(frames, native=24, fps=24)[:, 0, 0, 0].tolist() == list(range(24))
-    assert at_rate(frames, native=24, fps=12)[:, 0, 0, 0].tolist() == list(range(0, 24, 2))
-    assert len(at_rate(frames[:1], native=24, fps=12)) == 1
+def test_frames_are_counted_from_the_first_or_back_from_the_last() -> None:
+    times = np.arange(24) / 24
+    for to_last in (False, True):
+        assert at_rate(times, fps=24, to_last=to_last).tolist() == list(range(24))
+        assert at_rate(times[:1], fps=12, to_last=to_last).tolist() == [0]
+    assert at_rate(times, fps=8).tolist() == list(range(0, 24, 3))
+    assert at_rate(times, fps=8, to_last=True).tolist() == list(range(2, 24, 3))
+    assert at_rate(times[:3] * 6, fps=8).tolist() == [0, 0, 1, 1, 2]
+    assert at_rate(times[:3] * 6, fps=8, to_last=True).tolist() == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("fps", [5.0, 8.0, 12.0, 23.976, 60.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_end_that_is_counted_from_is_kept_and_the_other_is_near(fps: float, seed: int) -> None:
+    gaps = np.random.default_rng(seed).uniform(0.02, 0.08, 40)
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    first, last = at_rate(times, fps=fps), at_rate(times, fps=fps, to_last=True)
+    assert (first[0], last[-1]) == (0, len(times) - 1)
+    for picks in (first, last):
+        assert (np.diff(picks) >= 0).all()
+        assert abs(times[picks[-1]] - times[picks[0]] - times[-1]) < 1 / fps + 0.08
+
+
+def test_rounded_stamps_lose_no_frame() -> None:
+    for count in range(1, 60):
+        times = np.round(np.arange(count) / 24, 3)
+        for to_last in (False, True):
+            assert at_rate(times, fps=24, to_last=to_last).tolist() == list(range(count))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +18,8 @@ from dit_video.models.text.encoder import TextEncoder
 from dit_video.models.text.tokenizer import Tokenizer
 from dit_video.models.vae import VAE
 from dit_video.pipeline.generate import Models
-from dit_video.pipeline.request import Recipe
+from dit_video.pipeline.load import weights_hash
+from dit_video.pipeline.recipe import Recipe, keep
 from dit_video.shapes import VideoShape
 
 VAE_SIZE: dict[str, Any] = {"channels": 4, "widths": [8], "blocks": [1], "time": [4], "space": [8]}
@@ -71,6 +72,7 @@ def runs(models: Models, tmp_path: Path) -> tuple[Path, Path]:
         "fps": 8.0,
         "compression": asdict(models.recipe.compression),
         "vae": str(vae),
+        "vae_hash": weights_hash(models.vae),
     }
-    (dit / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    keep(dit, SimpleNamespace(latents=SimpleNamespace(recipe=recipe)))
     return vae, dit

@@ -21,7 +21,7 @@ def frames_of(count: int, height: int = 16, width: int = 16) -> Frames:
 
 
 def make(models: Models, *requests: Request) -> list[Frames]:
-    return generate(requests, models=models, sampling=SAMPLING)
+    return list(generate(requests, models=models, sampling=SAMPLING))
 
 
 def ask(frames: int, *, seed: int = 0, start: Frames | None = None, end: Frames | None = None) -> Request:
@@ -98,9 +98,7 @@ def test_a_bucket_of_two_latent_frames_is_enough_to_go_on(models: Models, end: b
 
 def test_requests_together_are_requests_alone(models: Models) -> None:
     some = [ask(12), ask(4, seed=1, start=frames_of(6)), ask(4, end=frames_of(5, 16, 24)), ask(1, seed=3)]
-    finished: list[int] = []
-    together = generate(some, models=models, sampling=SAMPLING, seen=finished.append)
-    assert sum(finished) == 4
+    together = make(models, *some)
     alone = [make(models, request)[0] for request in some]
     apart = generate(some, models=models, sampling=SAMPLING, tokens=1)
     for video, one, other in zip(together, alone, apart, strict=True):
@@ -108,13 +106,12 @@ def test_requests_together_are_requests_alone(models: Models) -> None:
         assert np.abs(video.astype(int) - one).max() <= 1
 
 
-def test_all_requests_are_checked_before_the_first_is_made(models: Models) -> None:
-    def never(count: int) -> None:
-        raise AssertionError("something was made")
-
+def test_a_group_comes_as_soon_as_it_is_finished(models: Models) -> None:
     bad = Request(prompt="x", height=16, width=40, frames=1)
+    videos = generate([ask(9), ask(4), bad], models=models, sampling=SAMPLING, tokens=1)
+    assert next(videos).shape == (9, 16, 16, 3)
     with pytest.raises(RequestError):
-        generate([ask(1), bad], models=models, sampling=SAMPLING, seen=never)
+        next(videos)
 
 
 def test_pixels_and_frames_round_trip() -> None:

@@ -10,8 +10,9 @@ from dit_video import checkpoint
 from dit_video.errors import CheckpointError
 from dit_video.models.recaptioner import Recaptioner
 from dit_video.models.text.tokenizer import PAD, START, STOP, Tokenizer
-from dit_video.pipeline.recaption import TARGET, Words, choose, load, write
+from dit_video.pipeline.recaption import Words, choose, load, write
 
+TARGET = "dit_video.models.recaptioner.Recaptioner"
 SIZE = {"width": 32, "depth": 1, "heads": 4, "vocabulary": 300, "slots": 4, "windows": 2, "side": 16}
 
 
@@ -89,11 +90,11 @@ def test_a_run_is_all_that_captioning_needs(model: Recaptioner, run: Path) -> No
 
 
 def test_runs_of_something_else_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint in"):
+    with pytest.raises(CheckpointError, match="is not the folder of a run"):
         load(tmp_path / "absent")
     state = {"model": {"vae.weight": torch.zeros(2)}}
     for config, message in (
-        ({"models": {"vae": {}}}, "is not of a recaptioner"),
+        ({"models": {"vae": {}}}, "is of vae; expected the run of a recaptioner"),
         ({"models": {"recaptioner": {"_target_": TARGET, **SIZE}}}, "does not fit"),
     ):
         folder = checkpoint.save(

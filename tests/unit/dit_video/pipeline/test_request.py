@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from dit_video.errors import RequestError
-from dit_video.pipeline.request import Recipe, Request, parse_size, share, snap
+from dit_video.pipeline.recipe import Recipe
+from dit_video.pipeline.request import Request, parse_size, share, snap
 from dit_video.shapes import Compression, VideoShape
 
 SIZES = ((9, 32, 48), (5, 32, 48), (1, 32, 48), (9, 48, 32), (1, 64, 64))
@@ -47,6 +50,27 @@ def test_frames_are_given_at_one_end_alone() -> None:
         both.check(RECIPE)
 
 
+def test_no_more_requests_are_drawn_than_a_group_needs() -> None:
+    drawn: list[int] = []
+
+    def asked() -> Iterator[Request]:
+        for number in range(20):
+            drawn.append(number)
+            yield request(frames=9)
+
+    groups = share(asked(), tokens=150, recipe=RECIPE)
+    assert drawn == []
+    assert len(next(groups)) == 2  # 72 positions each
+    assert len(drawn) == 3
+
+
+def test_the_total_counts_what_is_given() -> None:
+    frames = np.zeros((5, 32, 48, 3), np.uint8)
+    assert request(frames=4).total == 4
+    assert Request(prompt="", height=32, width=48, frames=4, start=frames).total == 9
+    assert Request(prompt="", height=32, width=48, frames=4, end=frames).total == 9
+
+
 def test_the_longest_bucket_of_a_size() -> None:
     assert (RECIPE.longest(32, 48), RECIPE.longest(64, 64)) == (9, 1)
 
@@ -70,7 +94,7 @@ def test_what_is_no_size_is_said(text: str) -> None:
 
 def test_groups_keep_the_order_and_their_room() -> None:
     requests = [request(str(number), frames=1 + number % 3 * 4) for number in range(20)]
-    groups = share(requests, tokens=150, recipe=RECIPE)
+    groups = list(share(requests, tokens=150, recipe=RECIPE))
     assert [r for group in groups for r in group] == requests
     cost = [sum((1 + (r.frames - 1) // 4) * 4 * 6 for r in group) for group in groups]
     assert max(cost) <= 150
