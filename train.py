@@ -1,7 +1,8 @@
 """Train a model, or resume the run if it exists: `python train.py experiment=NAME [key=value ...]`.
 
 Settings are composed and checked before torch and lightning are imported; then datamodule, task, callbacks, logger and
-trainer are made, the newest valid checkpoint is read, and the trainer passes once over the datamodule's loader.
+trainer are made, the run's folder is locked, the newest valid checkpoint is read, and the trainer passes once over the
+datamodule's loader.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,18 +26,22 @@ if TYPE_CHECKING:
     from dit_video.checkpoint import Progress
 
 CONF = Path(__file__).parent / "conf"
-REQUEUE = 75
-MAY_DIFFER = (
-    "run.debug",
-    "run.dir",
-    "run.name",
-    "run.samples",
-    "run.every_samples",
-    "trainer.*",
-    "logger.*",
-    "callbacks.*",
-    "parallel.*",
-    "datamodules.workers",
+PATHS = ("run.dir", "run.name", "datamodules.dataset")
+MAY_DIFFER = config.Allowed(
+    keys=(
+        "run.debug",
+        "run.dir",
+        "run.name",
+        "run.samples",
+        "run.every_samples",
+        "trainer.*",
+        "logger.*",
+        "callbacks.*",
+        "parallel.*",
+        "datamodules.dataset",  # its fingerprint is compared
+        "datamodules.workers",
+    ),
+    kept=("callbacks.ema", "callbacks.reseed", "callbacks.schedule"),
 )
 
 
@@ -44,7 +49,8 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
     """Compose the settings of the command line with Hydra and train; a user's mistake is one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with config.one_line(debug="run.debug=true" in arguments):
-        sys.argv[1:] = config.rewrite(arguments, conf=conf, name="train")
+        paths = () if {"-m", "--multirun"} & set(arguments) else PATHS  # there, a comma parts the values of a sweep
+        sys.argv[1:] = config.rewrite(arguments, conf=conf, name="train", paths=paths)
         job = partial(train, conf=conf, allowed=allowed)
         hydra.main(config_path=str(conf.resolve()), config_name="train", version_base="1.3")(job)()
 
@@ -62,11 +68,10 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     assert isinstance(raw, dict)
     config.check_groups(raw, conf=conf)
     config.check(raw, allowed=allowed)
-    for group in ("tasks", "datamodules"):
+    for group, way in {"tasks": "experiment", "datamodules": "experiment", "trainer": "trainer", "run": "run"}.items():
         if OmegaConf.select(cfg, group) is None:
-            raise ConfigError(
-                f"nothing is chosen to train; add experiment=NAME, or {group}=NAME ({options(conf, group)})"
-            )
+            names = ", ".join(config.options(conf, way))
+            raise ConfigError(f"no {group} is chosen; add {way}=NAME, one of {names}")
     for key in config.missing(raw):
         raise ConfigError(f"{key} is not set; add {key}=VALUE")
     resolved = OmegaConf.to_container(cfg, resolve=True)
@@ -81,50 +86,62 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     return {str(key): value for key, value in resolved.items()}
 
 
-def options(conf: Path, group: str) -> str:
-    """The names a group offers."""
-    return ", ".join(sorted(path.stem for path in (conf / group).glob("*.yaml")))
-
-
 def fit(cfg: DictConfig, *, raw: Any) -> None:
-    """Make the parts, find where the run stands, and train from there to run.samples."""
+    """Make the parts, and train from where the run stands to run.samples; only the first process writes the folder."""
     import torch
 
     from dit_video import checkpoint
-    from dit_video.callbacks.preempt import Preempt
+    from dit_video.callbacks import preempt
     from dit_video.seeds import seed_for
 
     quiet()
-    run = hydra.utils.instantiate(cfg.run)
-    make = partial(hydra.utils.instantiate, _convert_="all")
+    run = make(cfg.run)
+    datamodule, task = make(cfg.datamodules), make(cfg.tasks)
+    trainer = make_trainer(cfg)
+    if cfg.parallel:
+        make(cfg.parallel).fill(trainer.world_size)
     folder = Path(run.dir)
-    datamodule = make(cfg.datamodules)
-    found = checkpoint.latest(folder / "checkpoints")
-    start = resume(found, cfg=cfg, raw=raw, fingerprint=datamodule.fingerprint)
-    torch.manual_seed(seed_for(run.seed, "init"))
-    task = make(cfg.tasks)
+    with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
+        found = checkpoint.latest(folder / "checkpoints")
+        start = resume(found, cfg=cfg, raw=raw, fingerprint=datamodule.fingerprint)
+        if start.samples_seen >= run.samples:
+            if trainer.global_rank == 0:
+                seen = f"{start.samples_seen} samples in {folder}"
+                log.say(f"{run.name} is complete: {seen}; a larger run.samples goes on")
+            return
+        datamodule.begin(start.step, run.samples, trainer.global_rank, trainer.world_size)
+        trainer.accumulate_grad_batches = datamodule.micros
+        if trainer.global_rank == 0:
+            write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+            announce(cfg, start=start, processes=trainer.world_size, micros=datamodule.micros)
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams(OmegaConf.to_container(cfg))
+        torch.manual_seed(seed_for(run.seed, "init"))
+        code = preempt.fit(trainer, task, datamodule=datamodule)
+    if trainer.global_rank == 0:
+        state = "stopped by a signal; the same command goes on" if code else "done"
+        log.say(f"{run.name} {state}: {folder}/checkpoints, {folder}/metrics.csv")
+    if code:
+        raise SystemExit(code)
+
+
+def make(node: DictConfig, **parts: Any) -> Any:
+    """What a node's `_target_` makes of its settings and `parts`."""
+    return hydra.utils.instantiate(node, _convert_="all", **parts)
+
+
+def make_trainer(cfg: DictConfig) -> Any:
+    """The trainer with callbacks and logger; ConfigError for what this machine does not have."""
     callbacks = [make(node) for node in (cfg.callbacks or {}).values() if node is not None]
     logger = make(cfg.logger) if cfg.logger else False
-    trainer = make(cfg.trainer, callbacks=callbacks, logger=logger)
-    make(cfg.parallel).fill(trainer.world_size)
-    first = trainer.global_rank == 0
-    if start.samples_seen >= run.samples:
-        if first:
-            log.say(f"{run.name} is complete: {start.samples_seen} samples in {folder}; a larger run.samples goes on")
-        return
-    datamodule.begin(start.step, run.samples, trainer.global_rank, trainer.world_size)
-    trainer.accumulate_grad_batches = datamodule.micros
-    if first:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
-        announce(cfg, start=start, processes=trainer.world_size, micros=datamodule.micros)
-    trainer.fit(task, datamodule=datamodule)
-    stopped = any(isinstance(item, Preempt) and item.stopped for item in callbacks)
-    if first:
-        state = "stopped by a signal; the same command goes on" if stopped else "done"
-        log.say(f"{run.name} {state}: {folder}/checkpoints, {folder}/metrics.csv")
-    if stopped:
-        raise SystemExit(REQUEUE)
+    try:
+        trainer = make(cfg.trainer, callbacks=callbacks, logger=logger)
+    except hydra.errors.InstantiationException as error:
+        raise ConfigError(f"the trainer cannot be made: {error.__cause__}; see trainer.* in --cfg job") from error
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > max(cores, 2):
+        raise ConfigError(f"trainer.devices is {trainer.num_devices} and this machine has {cores} cores; lower it")
+    return trainer
 
 
 def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -> Progress:
@@ -136,10 +153,11 @@ def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -
     if found is None:
         return checkpoint.Progress(step=0, samples_seen=0, fingerprint=fingerprint)
     saved = OmegaConf.to_container(OmegaConf.load(found / "config.yaml"))
-    settings = OmegaConf.to_container(cfg)
-    key = config.changed(saved, settings, raw, allowed=MAY_DIFFER)
-    if key:
-        then, now = (OmegaConf.select(OmegaConf.create(item), key) for item in (saved, settings))
+    before = OmegaConf.create(config.as_before(raw, saved, allowed=MAY_DIFFER))
+    settings = OmegaConf.to_container(before, resolve=True)
+    difference = config.changed(saved, settings, raw, allowed=MAY_DIFFER)
+    if difference:
+        key, then, now = difference.key, config.show(difference.before), config.show(difference.now)
         raise ConfigError(
             f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.name"
         )
@@ -155,6 +173,13 @@ def announce(cfg: DictConfig, *, start: Progress, processes: int, micros: int) -
     what = f"{cfg.tasks['_target_']} on {cfg.datamodules['_target_']}"
     log.say(f"{cfg.run.name}: {what}, {begin}, to {cfg.run.samples} samples")
     log.say(f"{processes} process(es), {micros} micro-batch(es) a step, seed {cfg.run.seed}; writes {cfg.run.dir}")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that a full disk leaves the one before."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def quiet() -> None:

@@ -41,7 +41,6 @@ class Metrics(Callback):
         self.line = Line(total=samples)
         self.sums: dict[str, Tensor | float] = defaultdict(float)
         self.since = time.perf_counter()
-        self.announced = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The first step's time counts from here."""
@@ -78,19 +77,7 @@ class Metrics(Callback):
         self.table.add(row)
         self.line.show(row)
         if trainer.logger is not None:
-            self.tell(trainer, row)
-
-    def tell(self, trainer: Trainer, row: Row) -> None:
-        """Hand the row to the logger; wandb draws it over samples seen."""
-        experiment = trainer.logger.experiment
-        if not hasattr(experiment, "define_metric"):
-            trainer.logger.log_metrics(row, step=int(row["step"]))
-            return
-        if not self.announced:
-            experiment.define_metric("samples_seen")
-            experiment.define_metric("*", step_metric="samples_seen")
-            self.announced = True
-        experiment.log(row)
+            trainer.logger.log_metrics(row, step=place.samples_seen)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the line."""

@@ -10,8 +10,9 @@
 """
 
 from dit_video.checkpoint.folder import latest, prune, save
+from dit_video.checkpoint.lock import lock
 from dit_video.checkpoint.manifest import Progress, progress
 from dit_video.checkpoint.state import optimizer_state
 from dit_video.checkpoint.tensors import load, weights
 
-__all__ = ["Progress", "latest", "load", "optimizer_state", "progress", "prune", "save", "weights"]
+__all__ = ["Progress", "latest", "load", "lock", "optimizer_state", "progress", "prune", "save", "weights"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed as dist
@@ -21,23 +22,31 @@ def save(folder: Path, state: State, *, config: str, fingerprint: str, step: int
     """Write `state` as `folder`/SAMPLES-STEP and return that path; every process of the run must call it.
 
     `config` is the resolved configuration as YAML. A checkpoint of the same place is replaced. Raises CheckpointError
-    before anything is written if the disk has not the room.
+    on all processes if the disk has not the room or fails on any of them; the ones before are left as they were.
     """
     name = f"{samples_seen:012d}-{step:08d}"
     temporary, final = folder / f".{name}.part", folder / name
-    first = not tensors.distributed() or dist.get_rank() == 0
-    if first:
+
+    def start() -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         _check_room(folder, state)
-    _wait()
-    tensors.write(temporary, state)
-    _wait()
-    if first:
+
+    def finish() -> None:
         (temporary / "config.yaml").write_text(config, encoding="utf-8")
         manifest.write(temporary, Progress(step=step, samples_seen=samples_seen, fingerprint=fingerprint))
         _replace(temporary, final)
-    _wait()
+
+    try:
+        _first(start)
+        tensors.write(temporary, state)
+        _first(finish)
+    except (OSError, CheckpointError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"the checkpoint at {samples_seen} samples was not saved ({reason(error)}); the ones before it are kept. "
+            "Free some room, then the same command goes on"
+        ) from error
     return final
 
 
@@ -89,12 +98,25 @@ def _check_room(folder: Path, state: State) -> None:
     needed = sum(value.numel() * value.element_size() for value in flat(state).values())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise CheckpointError(
-            f"a checkpoint needs {needed / 1e6:.0f} MB and {folder} has {free / 1e6:.0f} MB left; "
-            "free some, or lower callbacks.checkpoint.keep"
-        )
+        raise CheckpointError(f"it needs {needed / 1e6:.0f} MB and {folder} has {free / 1e6:.0f} MB left")
 
 
-def _wait() -> None:
-    if tensors.distributed():
-        dist.barrier()
+def reason(error: Exception) -> str:
+    """What is wrong, in the system's words without its number."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _first(work: Callable[[], None]) -> None:
+    """Do `work` on the first process; the others wait for it, and fail if it fails."""
+    if not tensors.distributed():
+        work()
+        return
+    problem: list[str | None] = [None]
+    if dist.get_rank() == 0:
+        try:
+            work()
+        except (OSError, CheckpointError) as error:
+            problem = [reason(error)]
+    dist.broadcast_object_list(problem, src=0)
+    if problem[0] is not None:
+        raise CheckpointError(problem[0])

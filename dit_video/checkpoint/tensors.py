@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 
 from dit_video.checkpoint import manifest
@@ -41,9 +42,24 @@ CLASSES = {
 
 
 def write(folder: Path, state: State) -> None:
-    """Write this process's part of the tensors into `folder`; every process of the run must call it."""
-    with _quiet():
-        dcp.save(flat(state), storage_writer=Writer(folder, sync_files=True), no_dist=not distributed())
+    """Write this process's part of the tensors into `folder`; every process of the run must call it.
+
+    Raises CheckpointError on all of them where a file cannot be written on one.
+    """
+    try:
+        with _quiet():
+            dcp.save(flat(state), storage_writer=Writer(folder, sync_files=True), no_dist=not distributed())
+    except CheckpointException as error:
+        raise CheckpointError(_reason(error)) from error
+
+
+def _reason(error: CheckpointException) -> str:
+    """What the file system said on the first process that failed, behind what torch made of it."""
+    first: BaseException = error.failures[min(error.failures)][0]
+    current: BaseException | None = first
+    while current is not None and not isinstance(current, OSError):
+        current = current.__cause__ or current.__context__
+    return (current and current.strerror) or str(first).splitlines()[0]
 
 
 def load(path: Path, state: State) -> Progress:

@@ -8,27 +8,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from dit_video.optim.clip import clip as clip_
+from dit_video.optim.groups import Named, groups
 from dit_video.optim.schedule import Schedule
-
-Named = Iterable[tuple[str, nn.Parameter]]
-
-
-def decays(parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies: matrices and kernels, unless tagged `no_decay`."""
-    return parameter.ndim > 1 and not getattr(parameter, "no_decay", False)
-
-
-def rate(parameter: nn.Parameter) -> float:
-    """The parameter's learning rate over the run's: 1, unless tagged `rate`."""
-    return float(getattr(parameter, "rate", 1.0))
 
 
 def start_state(parameter: nn.Parameter) -> dict[str, Any]:
@@ -54,15 +42,8 @@ class AdamW(torch.optim.AdamW):
         clip: float | None = 1.0,
         schedule: Schedule | None = None,
     ) -> None:
-        pairs = [pair for pair in named if pair[1].requires_grad]
-        kinds: dict[tuple[bool, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
-        for pair in pairs:
-            kinds[decays(pair[1]), rate(pair[1])].append(pair)
-        groups: list[dict[str, Any]] = [
-            {"params": members, "weight_decay": weight_decay if decay else 0.0, "lr": lr * share, "base_lr": lr * share}
-            for (decay, share), members in sorted(kinds.items(), key=lambda item: item[0], reverse=True)
-        ]
-        super().__init__(groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
+        found = groups(named, lr=lr, weight_decay=weight_decay)
+        super().__init__(found, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
         self.clip, self.schedule = clip, schedule
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -70,14 +51,15 @@ class AdamW(torch.optim.AdamW):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One update; `closure`, if given, computes the gradients."""
-        loss = _run(closure)
+        loss = evaluate(closure)
         if self.clip is not None:
             clip_((p for group in self.param_groups for p in group["params"]), limit=self.clip)
         super().step()
         return loss
 
 
-def _run(closure: Callable[[], Any] | None) -> Any:
+def evaluate(closure: Callable[[], Any] | None) -> Any:
+    """What the closure of a step returns, computed with gradients; None without one."""
     if closure is None:
         return None
     with torch.enable_grad():

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from dit_video.errors import ConfigError
-from dit_video.optim.adamw import Named, _run, decays, start_state
+from dit_video.optim.adamw import evaluate, start_state
 from dit_video.optim.clip import clip as clip_
+from dit_video.optim.groups import Named, groups
 from dit_video.optim.schedule import Schedule
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -59,11 +60,6 @@ def _iterate_gram(work: Tensor, *, steps: int) -> Tensor:
     return work if product is None else product @ work
 
 
-def is_matrix(parameter: nn.Parameter) -> bool:
-    """Whether Muon takes the parameter: two axes or more, unless tagged `matrix = False`."""
-    return parameter.ndim > 1 and getattr(parameter, "matrix", True)
-
-
 class Muon(torch.optim.Optimizer):
     """Muon and AdamW in one. State is made at once, so that a checkpoint is read into it in place.
 
@@ -84,15 +80,8 @@ class Muon(torch.optim.Optimizer):
         clip: float | None = 1.0,
         schedule: Schedule | None = None,
     ) -> None:
-        pairs = [pair for pair in named if pair[1].requires_grad]
-        kinds: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = defaultdict(list)
-        for pair in pairs:
-            kinds[is_matrix(pair[1]), decays(pair[1])].append(pair)
-        groups: list[dict[str, Any]] = [
-            {"params": members, "matrix": matrix, "weight_decay": weight_decay if decay else 0.0}
-            for (matrix, decay), members in kinds.items()
-        ]
-        super().__init__(groups, {"lr": lr, "base_lr": lr})
+        found = groups(named, lr=lr, weight_decay=weight_decay, matrices=True)
+        super().__init__(found, {"lr": lr, "base_lr": lr})
         self.momentum, self.steps, self.betas, self.eps = momentum, steps, tuple(betas), eps
         self.clip, self.schedule = clip, schedule
         for group in self.param_groups:
@@ -101,7 +90,7 @@ class Muon(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One update; `closure`, if given, computes the gradients."""
-        loss = _run(closure)
+        loss = evaluate(closure)
         if self.clip is not None:
             clip_((p for group in self.param_groups for p in group["params"]), limit=self.clip)
         for group in self.param_groups:

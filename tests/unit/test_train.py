@@ -24,6 +24,7 @@ FAKES = [
     "run.name=a",
     "run.samples=40",
     "run.every_samples=8",
+    "logger=csv",
 ]
 
 

@@ -70,15 +70,13 @@ def test_a_new_figure_is_a_new_column(tmp_path: Path) -> None:
     assert [row["loss/480p"] for row in rows(tmp_path / "a.csv")] == ["", "1.0", ""]
 
 
-def test_wandb_draws_over_samples_seen(tmp_path: Path) -> None:
-    defined, logged = [], []
-    experiment = SimpleNamespace(define_metric=lambda *a, **k: defined.append((a, k)), log=logged.append)
+def test_the_logger_counts_samples(tmp_path: Path) -> None:
+    logged: list[Any] = []
     callback = Metrics(dir=str(tmp_path), samples=8)
-    parent = SimpleNamespace(logger=SimpleNamespace(experiment=experiment))
-    callback.tell(parent, {"step": 1, "samples_seen": 4, "loss": 1.0})  # type: ignore[arg-type]
-    callback.tell(parent, {"step": 2, "samples_seen": 8, "loss": 1.0})  # type: ignore[arg-type]
-    assert defined == [(("samples_seen",), {}), (("*",), {"step_metric": "samples_seen"})]
-    assert [row["samples_seen"] for row in logged] == [4, 8]
+    parent = trainer(callback)
+    parent.logger = SimpleNamespace(log_metrics=lambda row, step: logged.append((row["loss"], step)))
+    callback.write(parent, SimpleNamespace(step=1, samples_seen=4), {"loss": 0.5})  # type: ignore[arg-type]
+    assert logged == [(0.5, 4)]
 
 
 def test_the_line_tells_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,13 +65,45 @@ def test_a_failure_at_any_stage_leaves_the_one_before(
             patch.setattr(folders.manifest, "write", fail)
         else:
             patch.setattr(folders, "_replace", fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(CheckpointError, match=r"at 8 samples was not saved \(No space left on device\)"):
             save(tmp_path, 2)
+    assert list(tmp_path.iterdir()) == [before]
     assert checkpoint.latest(tmp_path) == before
     assert checkpoint.latest(tmp_path / "..") is None
     save(tmp_path, 2)
     checkpoint.prune(tmp_path, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["000000000008-00000002"]
+
+
+def test_a_file_that_cannot_grow_leaves_the_one_before(tmp_path: Path) -> None:
+    before = save(tmp_path, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"at 8 samples was not saved \(File too large\)"):
+            save(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [before]
+
+
+def test_what_a_kill_has_left_is_no_checkpoint(tmp_path: Path) -> None:
+    before, half = save(tmp_path, 1), tmp_path / ".000000000008-00000002.part"
+    shutil.copytree(before, half)
+    assert folders.candidates(tmp_path) == [before]
+    assert checkpoint.latest(tmp_path) == before
+
+
+def test_a_damaged_newest_is_one_line_of_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, newest = save(tmp_path, 1), save(tmp_path, 2)
+    (newest / "config.yaml").write_text("b: 1\n", encoding="utf-8")
+    said: list[str] = []
+    monkeypatch.setattr(
+        folders.log, "get", lambda name: SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    )
+    assert checkpoint.latest(tmp_path) == before
+    assert len(said) == 1
+    assert f"{newest}: config.yaml is damaged" in said[0]
 
 
 def test_the_same_step_twice_is_fine(tmp_path: Path) -> None:

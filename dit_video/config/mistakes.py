@@ -1,0 +1,70 @@
+"""How a command ends when its user is mistaken: one line on standard error that says what to do, and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from dit_video.errors import UserError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+
+@contextmanager
+def one_line(*, debug: bool = False) -> Iterator[None]:
+    """Turn a user's mistake, and what Hydra and OmegaConf say of one, into one line and exit code 2.
+
+    So is a disk that is full. An interrupt from the keyboard is one line and exit code 130.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        mistake = _mistake(error)
+        if debug or mistake is None:
+            raise
+        where = f"{override}: " if (override := getattr(mistake, "override", None)) else ""
+        sys.stderr.write(f"error: {where}{' '.join(str(mistake).split())}\n")
+        raise SystemExit(USER_ERROR) from None
+
+
+def _mistake(error: BaseException) -> BaseException | None:
+    """The user's mistake behind an error: ours if there is one in the chain, else Hydra's or OmegaConf's complaint."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    for item in chain:
+        if isinstance(item, UserError):
+            return item
+    for item in chain:
+        if isinstance(item, OSError) and item.errno in DISK:
+            return UserError(f"{item.strerror}; free some room, then the same command goes on")
+    config = [item for item in chain if type(item).__module__.split(".")[0] in {"hydra", "omegaconf"}]
+    calls = [item for item in config if type(item).__name__ == "InstantiationException"]
+    return config[0] if config and not calls else None
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint: the nearest of `choices`, or all of them."""
+    options = list(choices)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there is {', '.join(options)}" if options else "it takes none"
+
+
+def show(value: object) -> str:
+    """A value in a message: not longer than it is worth."""
+    text = repr(dict(value)) if isinstance(value, Mapping) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
