@@ -92,6 +92,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
 
     from dit_video import checkpoint
     from dit_video.callbacks import preempt
+    from dit_video.pipeline import recipe
     from dit_video.seeds import seed_for
 
     quiet()
@@ -113,6 +114,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
         trainer.accumulate_grad_batches = datamodule.micros
         if trainer.global_rank == 0:
             write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+            recipe.keep(folder, datamodule)
             announce(cfg, start=start, processes=trainer.world_size, micros=datamodule.micros)
         if trainer.logger is not None:
             trainer.logger.log_hyperparams(OmegaConf.to_container(cfg))

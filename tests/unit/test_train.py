@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -68,6 +69,14 @@ def test_resume_with_other_settings_names_the_key(oracle: Path) -> None:
         refused = start(oracle, "optim=muon", override)
         assert refused.returncode == 2
         assert refused.stderr.startswith(f"error: {key} is ")
+
+
+@pytest.mark.timeout(120)
+def test_a_run_on_latents_can_be_sampled_whatever_its_callbacks(tmp_path: Path) -> None:
+    done = start(tmp_path, "datamodules._target_=fake.datamodule.FakeLatents", "run.samples=2", "callbacks=default")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "outputs/runs/a/recipe.json").read_text(encoding="utf-8"))
+    assert about == {"vae": str(tmp_path / "vae"), "vae_from_here": "../../../vae", "vae_hash": "0", "fps": 8.0}
 
 
 @pytest.mark.timeout(300)

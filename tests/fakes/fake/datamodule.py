@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -57,3 +58,9 @@ class FakeData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Micro-batches as they are."""
         return DataLoader(self.clips, batch_size=None)
+
+
+class FakeLatents(FakeData):
+    """Says that it is made of latents."""
+
+    latents = SimpleNamespace(recipe={"vae": "vae", "vae_hash": "0", "fps": 8.0})
