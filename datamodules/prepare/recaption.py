@@ -17,18 +17,15 @@ import torch
 
 from datamodules import index
 from datamodules.buckets import Buckets, buckets
-from datamodules.clips import ClipLoader, fitting
 from datamodules.prepare import store
 from datamodules.prepare.captions import sidecar_schema
 from datamodules.prepare.curate import clean_caption
-from datamodules.shards import Shards
+from datamodules.prepare.rows import alike, reader
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from datamodules.clips import ClipLoader
     from dit_video.pipeline.recaption import Words
 
 Row = dict[str, str]
@@ -36,24 +33,11 @@ SIZES = ("sizes", "pixels", "frames", "time", "multiple")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips(torch.utils.data.Dataset):
-    """Pixels of rows of an index by number: uint8 (t, h, w, 3), or why they cannot be had."""
-
-    loader: ClipLoader
-
-    def __getitem__(self, row: int) -> tuple[int, NDArray[np.uint8] | str]:
-        try:
-            return row, self.loader.pixels(row)
-        except DataError as error:
-            return row, str(error)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Job:
     """What captioning needs at hand; `kept` are finished rows by key."""
 
     words: Words
-    clips: Clips
+    loader: ClipLoader
     folder: Path
     kept: Mapping[str, Row]
     batch: int
@@ -98,11 +82,11 @@ def recaption(
 
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     words = load(recaptioner, ema=ema, device=place)
-    loader = reader(found, words.settings)
+    loader = read_as(found, words.settings)
     folder = Path(dataset) / "captions" / name
     job = Job(
         words=words,
-        clips=Clips(loader=loader),
+        loader=loader,
         folder=folder,
         kept=kept,
         batch=batch,
@@ -122,15 +106,13 @@ def existing(found: index.Index, keep: str) -> dict[str, Row]:
     return {row["key"]: row for row in listed}
 
 
-def reader(found: index.Index, settings: Mapping[str, Any]) -> ClipLoader:
+def read_as(found: index.Index, settings: Mapping[str, Any]) -> ClipLoader:
     """The reader of the dataset's pixels in the buckets of the recaptioner's run."""
     table: Buckets = buckets(
         **{"sizes": None, "pixels": 128 * 128, "frames": 17, "time": 4, "multiple": 16}
         | {key: settings[key] for key in SIZES if settings.get(key) is not None}
     )
-    fps = float(settings.get("fps", 12.0))
-    shapes = fitting(found, table, fps)
-    return ClipLoader(index=found, shards=Shards(f"{found.folder}/clips"), shapes=shapes, fps=fps, seed=0)
+    return reader(found, table, float(settings.get("fps", 12.0)))
 
 
 def run(job: Job, found: index.Index) -> None:
@@ -160,42 +142,22 @@ def finished(job: Job, shard: int) -> bool:
 
 def caption_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
     """Caption the rows of a shard and write its table; yields as rows are done."""
-    loader = job.clips.loader
+    loader = job.loader
     made: dict[int, Row] = {row: job.kept[loader.index.key[row]] for row in rows if loader.index.key[row] in job.kept}
     yield from made
     fresh = [row for row in rows if row not in made and loader.shapes[row] is not None]
-    for row, text in caption_rows(job, fresh):
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        made[row] = {
-            "key": loader.index.key[row],
-            "text": clean_caption(text),
-            "model": job.words.name,
-            "created": created,
+    for same in alike(loader, fresh, batch=job.batch, workers=job.workers, what="captioned"):
+        texts = job.words.captions([*same.values()], max_tokens=job.max_tokens)
+        made |= {
+            row: caption_row(loader.index.key[row], text, job.words.name) for row, text in zip(same, texts, strict=True)
         }
-        yield row
+        yield from same
     table = [made[row] for row in sorted(made)]
     about = {"recaptioner": job.words.name}
     store.write_table(job.folder / f"{shard:06d}.parquet", table, schema=sidecar_schema(), metadata=about)
 
 
-def caption_rows(job: Job, rows: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Captions of rows as batches of equal shape fill up; rows that cannot be read are named and left out."""
-    loader = torch.utils.data.DataLoader(
-        job.clips, batch_size=None, sampler=rows, num_workers=job.workers, collate_fn=lambda item: item
-    )
-    waiting: dict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = {}
-    for row, video in loader:
-        if isinstance(video, str):
-            log.get("dit_video.datamodules").warning("not captioned: %s", video)
-            continue
-        same = waiting.setdefault(video.shape, {})
-        same[row] = video
-        if len(same) == job.batch:
-            yield from captioned(job, waiting.pop(video.shape))
-    for same in waiting.values():
-        yield from captioned(job, same)
-
-
-def captioned(job: Job, same: Mapping[int, NDArray[np.uint8]]) -> Iterator[tuple[int, str]]:
-    """Captions of a batch by row."""
-    yield from zip(same, job.words.captions([*same.values()], max_tokens=job.max_tokens), strict=True)
+def caption_row(key: str, text: str, model: str) -> Row:
+    """A row of captions/NAME: the caption of the sample `key`, written now by `model`."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"key": key, "text": clean_caption(text), "model": model, "created": created}

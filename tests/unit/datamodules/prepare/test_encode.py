@@ -9,7 +9,8 @@ from safetensors.torch import load
 from datamodules import index
 from datamodules.clips import to_video
 from datamodules.prepare import encode
-from datamodules.prepare.encode import Recipe, encode_with, rows_of, tails_of, weights_hash
+from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
+from datamodules.prepare.rows import reader
 from datamodules.shards import Shards
 from dit_video.errors import ConfigError
 from dit_video.shapes import Compression
@@ -46,7 +47,7 @@ def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
     latents = index.load_latents(found, "two")
     from datamodules.buckets import listed
 
-    loader, shards = rows_of(found, listed(SIZES, time=4, multiple=8), 12.0), Shards(latents.folder)
+    loader, shards = reader(found, listed(SIZES, time=4, multiple=8), 12.0), Shards(latents.folder)
     for row in range(0, len(found), 5):
         place = {"offset": int(latents.offset[row]), "size": int(latents.size[row]), "sha256": latents.sha256[row]}
         tensors = load(shards.read(int(found.shard[row]), **place))

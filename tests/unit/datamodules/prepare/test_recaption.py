@@ -7,7 +7,7 @@ import pytest
 
 from datamodules import index
 from datamodules.prepare.captions import write_sidecar
-from datamodules.prepare.recaption import Clips, Job, existing, reader, recaption, run
+from datamodules.prepare.recaption import Job, existing, read_as, recaption, run
 from dit_video.errors import ConfigError, DataError
 
 SETTINGS = {"sizes": ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"], "multiple": 8, "fps": 12.0}
@@ -28,16 +28,16 @@ class Counting:
 def job_of(dataset: Path, words: Counting, *, keep: str | None = None) -> tuple[Job, index.Index]:
     found = index.load(dataset)
     kept = existing(found, keep) if keep else {}
-    clips = Clips(loader=reader(found, words.settings))
+    loader = read_as(found, words.settings)
     folder = dataset / "captions" / "dense"
-    return Job(words=words, clips=clips, folder=folder, kept=kept, batch=3, max_tokens=8, workers=0), found
+    return Job(words=words, loader=loader, folder=folder, kept=kept, batch=3, max_tokens=8, workers=0), found
 
 
 def test_every_clip_gets_the_caption_of_its_own_pixels(dataset: Path) -> None:
     words = Counting()
     run(*job_of(dataset, words))
     found = index.load(dataset)
-    shapes = reader(found, SETTINGS).shapes
+    shapes = read_as(found, SETTINGS).shapes
     assert index.load_captions(found, "dense") == [None if shape is None else str(shape) for shape in shapes]
     assert words.seen == sum(shape is not None for shape in shapes)
 
