@@ -1,5 +1,6 @@
 # make quickstart        everything, small, from nothing, on a CPU; ends with a report to look at
-# make quickstart SOURCE=DIR    the same on your own videos
+# make quickstart SOURCE=DIR [CAPTIONS=FILE]    the same on your own videos; captions are DIR/captions.csv, if any
+# make quickstart ... OUT=DIR     into another folder than outputs/quickstart or outputs/footage
 # make test | lint | bench | soak
 #
 # Each of them makes .venv first, from requirements.lock. PYTHON=... chooses the interpreter (3.11 or newer);
@@ -8,6 +9,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 SOURCE ?=
+CAPTIONS ?=
+OUT ?=
 N ?= 20
 PY := .venv/bin/python
 STAMP := .venv/.stamp
@@ -25,7 +28,7 @@ $(STAMP): requirements.lock
 	touch $(STAMP)
 
 quickstart: $(STAMP)
-	$(PY) -m datamodules.quickstart $(if $(SOURCE),source="$(SOURCE)")
+	$(PY) -m datamodules.quickstart $(if $(SOURCE),source="$(SOURCE)") $(if $(CAPTIONS),captions="$(CAPTIONS)") $(if $(OUT),out="$(OUT)")
 
 test: $(STAMP)
 	$(ONE_THREAD) $(PY) -m pytest -n 2 --dist loadgroup -q

@@ -1,7 +1,8 @@
 """The index of a dataset and of its sidecars, as columns in memory: what exists, not how it looks.
 
 - A row is a sample; rows stand in the order of shards and of samples in them, which no reader changes.
-- Held out for validation is a clip whose key hashes under a fraction, and the last clip of a source that gave three.
+- Held out for validation is a clip whose key hashes under a fraction, and the last clip of a source that gave several,
+  for a few sources: a small folder is judged on each of its videos, a large one loses next to nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("key", "shard", "kind", "frames", "height", "width", "fps", "seconds", "source", "caption", "sha256")
 MEDIA = ("media_name", "media_offset", "media_size")
-SEVERAL = 3  # clips of a source from which its last is held out
+SEVERAL = 2  # clips of a source from which its last is held out
+SOURCES = 16  # at most, whose last clip is held out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +188,10 @@ def held_out(index: Index, fraction: float) -> NDArray[np.bool_]:
         return hashed
     counts = Counter(index.source)
     last = {source: at for at, source in enumerate(index.source)}
-    for source, at in last.items():
-        if counts[source] >= SEVERAL:
-            hashed[at] = True
+    several = sorted(
+        (source for source in last if counts[source] >= SEVERAL), key=lambda source: seed_for(0, "last clip", source)
+    )
+    hashed[[last[source] for source in several[:SOURCES]]] = True
     return hashed
 
 

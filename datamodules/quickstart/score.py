@@ -1,8 +1,12 @@
-"""Judging what was made: the checker on every sampled video, given frames and captions against what they should be."""
+"""Judging what was made: the checker on every sampled video, given frames and captions against what they should be.
+
+`python -m datamodules.quickstart.score out=DIR`, in the folder of a quickstart on the embedded corpus.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,11 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.quickstart import captions
 from datamodules.quickstart.requests import GIVEN, load
 from datamodules.quickstart.stages import threads
 from datamodules.shapes.captions import parse
 from datamodules.shapes.checker import ATTRIBUTES, Verdict, judge, score
 from datamodules.shapes.scene import Scene
+from dit_video import config, log
+from dit_video.errors import ConfigError
 from dit_video.media.image import read_image
 from dit_video.media.read import read
 
@@ -115,3 +122,24 @@ def as_verdict(scene: Scene) -> Verdict:
     """What the checker would say if it saw this very scene."""
     things = tuple((thing.size, thing.colour, thing.shape) for thing in scene.things)
     return Verdict(things, scene.ground, scene.motion, scene.speed, in_frame=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Write score.json and captions.json into the folder `out=DIR`."""
+    with config.one_line():
+        if len(arguments) != 1 or not arguments[0].startswith("out="):
+            raise ConfigError("expected out=DIR, the folder of a quickstart, and nothing else")
+        log.setup()
+        out = Path(arguments[0].removeprefix("out="))
+        truth = captions.read_csv(out / "corpus" / "truth.csv")
+        described = captions.read_csv(out / "corpus" / "described.csv")
+        rows = [row for row in captions.read(out / "dataset", truth) if row["file"] not in described]
+        captions.save(out, rows)
+        results = score_samples(out)
+        results["recaptioner"] = score_captions({row["file"]: row["dense"] for row in rows}, truth)
+        results["image_to_video"]["psnr_round_trip_db"] = round_trip(out, vae=out / "runs" / "vae")
+        (out / "score.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -28,7 +28,15 @@ def test_held_out_grows_with_the_fraction_and_takes_last_clips(finished: Path) -
     assert 0 < large.sum() < len(found)
     several = index.Index(**{**vars(found), "source": ["a", "a", "a", "b", "b"] + [f"c{i}" for i in range(25)]})
     held = index.held_out(several, 1e-9)
-    assert np.flatnonzero(held).tolist() == [2]
+    assert np.flatnonzero(held).tolist() == [2, 4]
+
+
+def test_few_sources_lose_their_last_clip(finished: Path) -> None:
+    found = index.load(finished)
+    large = {name: [*getattr(found, name)] * 2 for name in ("key", "source")}
+    held = index.held_out(index.Index(**{**vars(found), **large}), 1e-9)
+    assert held.sum() == index.SOURCES < len(found)
+    assert not held[: len(found)].any()
 
 
 def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
