@@ -25,7 +25,7 @@ from datamodules.prepare import store
 from datamodules.prepare.rows import alike, reader
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
-from dit_video.pipeline.load import weights_hash
+from dit_video.pipeline.load import device_of, load_vae, weights_hash
 from dit_video.shapes import Compression
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def agree(path: Path, recipe: Mapping[str, Any]) -> None:
     saved = index.load_recipe(path.parents[2], path.parent.name)
     for key in (key for key in recipe if key != "vae" and saved.get(key) != recipe[key]):
         what = "vae= has other weights" if key == "vae_hash" else f"{key}={recipe[key]} was {saved.get(key)}"
-        raise ConfigError(f"latents/{path.parent.name} was encoded otherwise: {what}; choose another name=NAME")
+        raise ConfigError(
+            f"latents/{path.parent.name} was encoded otherwise: {what}; choose another name=NAME, or delete {path.parent}"
+        )
 
 
 def latents_of(job: Job, videos: Sequence[NDArray[np.uint8]]) -> list[dict[str, Tensor]]:
@@ -158,12 +160,9 @@ def encode(
         workers: processes that decode.
     """
     found = index.load(dataset)
-    from dit_video.pipeline.load import load_vae
-
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     recipe = Recipe(vae=str(Path(vae).resolve()), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
-    encode_with(load_vae(vae), found, recipe, name=name, batch=batch, device=place, workers=workers)
+    encode_with(load_vae(vae), found, recipe, name=name, batch=batch, device=device_of(device), workers=workers)
 
 
 @dataclass(frozen=True, kw_only=True)

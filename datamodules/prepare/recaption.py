@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from datamodules import index
 from datamodules.buckets import Buckets, buckets
 from datamodules.prepare import store
@@ -23,6 +21,8 @@ from datamodules.prepare.curate import clean_caption
 from datamodules.prepare.rows import alike, reader
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
+from dit_video.pipeline.load import device_of
+from dit_video.pipeline.recaption import load
 
 if TYPE_CHECKING:
     from datamodules.clips import ClipLoader
@@ -78,10 +78,7 @@ def recaption(
         raise ConfigError(f"batch and max_tokens must be at least 1, got {batch} and {max_tokens}")
     found = index.load(dataset)
     kept = existing(found, keep) if keep else {}
-    from dit_video.pipeline.recaption import load
-
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    words = load(recaptioner, ema=ema, device=place)
+    words = load(recaptioner, ema=ema, device=device_of(device))
     loader = read_as(found, words.settings)
     folder = Path(dataset) / "captions" / name
     job = Job(
