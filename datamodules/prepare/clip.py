@@ -71,14 +71,13 @@ def samples(path: Path, rules: Rules, fields: Mapping[str, Any]) -> list[Sample]
         return [image_sample(path, rules, fields)]
     found = list(video_samples(path, rules, fields))
     if not found:
-        raise DataError(f"{path} has no shot of at least {rules.min_seconds:g} seconds")
+        raise DataError(f"{path} has no shot of at least min_seconds={rules.min_seconds:g}")
     return found
 
 
 def image_sample(path: Path, rules: Rules, fields: Mapping[str, Any]) -> Sample:
     """A still image; PNG and JPEG keep their bytes."""
-    data = path.read_bytes()
-    image = read_image(data, limits=rules.limits)
+    image, data = read_image(path, limits=rules.limits), path.read_bytes()
     suffix, _, _ = header(data)
     end = {"png": b"IEND", "jpg": b"\xff\xd9"}.get(suffix)
     if end is not None and end not in data[-65536:]:

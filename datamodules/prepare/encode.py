@@ -76,7 +76,7 @@ def agree(path: Path, recipe: Mapping[str, Any]) -> None:
     for key in (key for key in recipe if key != "vae" and saved.get(key) != recipe[key]):
         what = "vae= has other weights" if key == "vae_hash" else f"{key}={recipe[key]} was {saved.get(key)}"
         raise ConfigError(
-            f"latents/{path.parent.name} was encoded otherwise: {what}; choose another name=NAME, or delete {path.parent}"
+            f"{path.parent} was encoded otherwise: {what}; choose another name=NAME, or delete that folder"
         )
 
 

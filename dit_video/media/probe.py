@@ -148,5 +148,5 @@ def probe(source: Path | str | bytes, *, limits: Limits = Limits()) -> Probe:
         check(header, source=source, limits=limits)
         first = next(container.decode(stream), None)
         if first is None:
-            raise DataError(f"{label(source)} has no frames")
+            raise DataError(f"{label(source)} has no frame that can be decoded")
         return describe(container, stream, int(first.rotation))

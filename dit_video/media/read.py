@@ -102,7 +102,7 @@ def opened(
         decoded = container.decode(stream)
         first = next(decoded, None)
         if first is None:
-            raise DataError(f"{name} has no frames")
+            raise DataError(f"{name} has no frame that can be decoded")
         header = describe(container, stream, int(first.rotation) % 360)
         begun = from_key(container, stream, first=first, rest=decoded, since=since)
         step = 1 / (header.fps or 25.0)

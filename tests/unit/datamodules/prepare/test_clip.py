@@ -79,5 +79,8 @@ def test_too_short_or_cut_off_is_refused(tmp_path: Path) -> None:
 
     data = encode_image(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), form="jpg")
     (tmp_path / "b.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"cut off|damaged"):
+    with pytest.raises(DataError, match=r"b\.jpg.* (cut off|damaged)"):
         samples(tmp_path / "b.jpg", RULES, FIELDS)
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
+    with pytest.raises(DataError, match=r"c\.jpg is not a readable image"):
+        samples(tmp_path / "c.jpg", RULES, FIELDS)

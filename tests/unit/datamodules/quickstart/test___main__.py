@@ -55,7 +55,9 @@ def test_make_hands_its_knobs_on(tmp_path: Path) -> None:
     def said(*knobs: str) -> str:
         asked = ["make", "-n", "-C", str(ROOT), "-o", ".venv/.stamp", "quickstart", *knobs]
         lines = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()
-        return next(line for line in lines if "datamodules.quickstart" in line).split("datamodules.quickstart")[1].strip()
+        return (
+            next(line for line in lines if "datamodules.quickstart" in line).split("datamodules.quickstart")[1].strip()
+        )
 
     assert said() == ""
     assert said("SOURCE=a b", "CAPTIONS=c.csv", "OUT=d") == 'source="a b" captions="c.csv" out="d"'
