@@ -18,6 +18,7 @@ class Terms(NamedTuple):
     charbonnier: Tensor
     mse: Tensor
     gradient: Tensor
+    motion: Tensor
     kl: Tensor
 
 
@@ -29,12 +30,15 @@ class Reconstruction:
         charbonnier: of sqrt(error^2 + 1e-4), robust to outliers (Charbonnier et al. 1994).
         mse: of the squared error.
         gradient: of the absolute error of differences between neighbours in rows and columns.
+        motion: of the squared error of differences between neighbouring frames. A slow movement is cheap to get wrong
+            frame by frame: without this it stands still within a latent frame and leaps to the next.
         kl: of the divergence to the unit Gaussian, a latent entry.
     """
 
     charbonnier: float = 1.0
     mse: float = 2.0
     gradient: float = 0.0
+    motion: float = 4.0
     kl: float = 1e-5
 
     def __call__(self, video: Tensor, target: Tensor, kl: Tensor) -> Terms:
@@ -44,8 +48,11 @@ class Reconstruction:
         charbonnier = (square + 1e-4).sqrt().mean(dim=1)
         rows, columns = error.diff(dim=-2).abs().flatten(1).mean(dim=1), error.diff(dim=-1).abs().flatten(1).mean(dim=1)
         mse, gradient, divergence = square.mean(dim=1), rows + columns, kl.flatten(1).mean(dim=1)
-        loss = self.charbonnier * charbonnier + self.mse * mse + self.gradient * gradient + self.kl * divergence
-        return Terms(loss, charbonnier, mse, gradient, divergence)
+        steps = error.diff(dim=2).square().flatten(1)
+        motion = steps.mean(dim=1) if steps.shape[1] else torch.zeros_like(mse)
+        loss = self.charbonnier * charbonnier + self.mse * mse + self.gradient * gradient
+        loss = loss + self.motion * motion + self.kl * divergence
+        return Terms(loss, charbonnier, mse, gradient, motion, divergence)
 
 
 @torch.no_grad()

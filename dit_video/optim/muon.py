@@ -63,8 +63,8 @@ def _iterate_gram(work: Tensor, *, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon and AdamW in one. State is made at once, so that a checkpoint is read into it in place.
 
-    `lr` is AdamW's scale for all; `momentum` is Muon's (Nesterov), `betas` and `eps` AdamW's; `clip` bounds the
-    total gradient norm.
+    `lr` is AdamW's scale for all, times `others` for what is no matrix; `momentum` is Muon's (Nesterov) and `steps` its
+    Newton-Schulz iterations, `betas` and `eps` are AdamW's; `clip` bounds the total gradient norm.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Muon(torch.optim.Optimizer):
         named: Named,
         *,
         lr: float,
+        others: float = 1.0,
         momentum: float = 0.95,
         steps: int = 5,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -82,7 +83,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         found = groups(named, lr=lr, weight_decay=weight_decay, matrices=True)
         super().__init__(found, {"lr": lr, "base_lr": lr})
-        self.momentum, self.steps, self.betas, self.eps = momentum, steps, tuple(betas), eps
+        self.others, self.momentum, self.steps, self.betas, self.eps = others, momentum, steps, tuple(betas), eps
         self.clip, self.schedule = clip, schedule
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -98,7 +99,7 @@ class Muon(torch.optim.Optimizer):
             if group["matrix"]:
                 self._step_matrices(parameters, lr=group["lr"], weight_decay=group["weight_decay"])
             elif parameters:
-                self._step_others(parameters, lr=group["lr"], weight_decay=group["weight_decay"])
+                self._step_others(parameters, lr=self.others * group["lr"], weight_decay=group["weight_decay"])
         return loss
 
     @torch.no_grad()

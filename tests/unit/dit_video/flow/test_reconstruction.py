@@ -18,6 +18,7 @@ def test_terms_are_what_they_are_called() -> None:
     assert_close(terms.kl, kl.flatten(1).mean(1))
     whole = terms.charbonnier + 2 * terms.mse + 3 * terms.gradient + 4 * terms.kl
     assert_close(terms.loss, whole)
+    assert_close(terms.motion, torch.zeros(2), atol=1e-6, rtol=0)
 
 
 def test_the_gradient_term_sees_edges() -> None:
@@ -25,6 +26,15 @@ def test_the_gradient_term_sees_edges() -> None:
     ramp = torch.arange(4.0).expand(1, 3, 1, 4, 4)
     terms = Reconstruction()(ramp, target, torch.zeros(1, 1))
     assert_close(terms.gradient, torch.ones(1))
+
+
+def test_the_motion_term_sees_a_movement_that_stands_still() -> None:
+    target = torch.arange(4.0).reshape(1, 1, 4, 1, 1).expand(1, 3, 4, 2, 2)
+    terms = Reconstruction(motion=2.0)
+    moves = terms(target + 5, target, torch.zeros(1, 1))
+    stands = terms(target.mean(dim=2, keepdim=True).expand_as(target), target, torch.zeros(1, 1))
+    assert_close(moves.motion, torch.zeros(1))
+    assert_close(stands.motion, torch.ones(1))
 
 
 def test_clips_do_not_mix() -> None:

@@ -54,6 +54,21 @@ def test_without_matrices_it_is_adamw() -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_others_have_a_rate_of_their_own() -> None:
+    def after(others: float, lr: float) -> dict[str, nn.Parameter]:
+        torch.manual_seed(0)
+        parameters = {"a": nn.Parameter(torch.randn(4, 3)), "b": nn.Parameter(torch.randn(4))}
+        muon = Muon(parameters.items(), lr=lr, others=others)
+        for seed in range(3):
+            step(muon, parameters, seed=seed)
+        return parameters
+
+    low, half, high = after(0.5, 2e-2), after(1.0, 1e-2), after(1.0, 2e-2)
+    assert torch.equal(low["a"], high["a"])
+    assert torch.equal(low["b"], half["b"])
+    assert not torch.equal(low["b"], high["b"])
+
+
 def test_parts_equal_separate_matrices() -> None:
     torch.manual_seed(0)
     fused = {"qkv": nn.Parameter(torch.randn(12, 4))}
