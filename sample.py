@@ -6,6 +6,7 @@ Text to video by default; `image=` starts from a picture; `video= extend=forward
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from contextlib import suppress
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str]) -> None:
     """Compose the settings of the command line with Hydra and sample; a user's mistake is one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with config.one_line(debug="run.debug=true" in arguments):
+        if {"--help", "-h"} & set(arguments):
+            log.say(f"{__doc__}\n{inspect.getdoc(hydra.utils.get_method(COMMAND))}")
+            return
         sys.argv[1:] = config.rewrite(arguments, conf=CONF, name="sample", texts=TEXTS)
         hydra.main(config_path=str(CONF.resolve()), config_name="sample", version_base="1.3")(run)()
 

@@ -118,8 +118,8 @@ class Samples(Callback):
             for kind, made in videos.items()
             for number, frames in enumerate(made)
         }
-        outputs.prepare(list(named))
         for file, frames in named.items():
+            outputs.prepare(file)
             outputs.save(file, frames, fps=self.models.recipe.fps)
         log.get("dit_video").info("sampled %d videos into %s", len(named), folder)
         return list(named)

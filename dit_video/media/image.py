@@ -24,8 +24,8 @@ def load_bytes(source: Path | str | bytes) -> bytes:
         return source
     try:
         return Path(source).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the image {source}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the image {source}: {getattr(error, 'strerror', error)}") from error
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:

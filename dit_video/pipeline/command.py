@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dit_video.media.read import Video
     from dit_video.pipeline.denoise import Sampling
-
-    Frames = NDArray[np.uint8]
 
 LONGEST_SECONDS = 600
 
@@ -58,13 +56,13 @@ def sample(
         video: what to extend.
         extend: forward or backward, with `video`.
         size: WIDTHxHEIGHT; by default the bucket nearest to what is given, or the model's largest.
-        seconds: to make; 0 for an image.
+        seconds: to make, counting the first image but not the video that is extended; 0 for an image.
         seed: of the noise; counted up line by line.
         out: an .mp4, .png or .jpg file; with `prompts` a folder.
         vae: where the VAE's run lies, if it is not found: the one the latents were made with, and no other.
         ema: sample with the averaged weights.
         device: auto, cpu, cuda, ...
-        sampling: how.
+        sampling: how: steps, solver, guidance, shift, lead.
     """
     run = Path(checkpoint)
     recipe, coder = read_recipe(run)
@@ -77,8 +75,6 @@ def sample(
         jobs = read_jobs(Path(prompts), first)
         paths = outputs.in_folder(jobs, Path(out or "outputs/samples"))
     check(jobs, paths, recipe)
-    outputs.prepare(paths)
-    log.say(f"{len(jobs)} video(s) with {checkpoint}, {sampling.steps} steps, guidance {sampling.guidance:g}")
     from dit_video.pipeline.generate import Models, generate
     from dit_video.pipeline.load import device_of, load_dit
 
@@ -86,6 +82,7 @@ def sample(
     vae_model = coder.load(vae).to(place)
     dit, text = load_dit(run, ema=ema)
     models = Models(vae_model, dit.to(place), text.to(place), recipe)
+    log.say(f"{len(jobs)} video(s) with {checkpoint}, {sampling.steps} steps, guidance {sampling.guidance:g}")
     videos = generate((request_of(job, recipe) for job in jobs), models=models, sampling=sampling)
     for path, frames in zip(paths, log.progress(videos, what="sampling", total=len(jobs), unit="video"), strict=True):
         outputs.save(path, frames, fps=recipe.fps)
@@ -93,69 +90,66 @@ def sample(
 
 
 def check(jobs: Sequence[Job], paths: Sequence[Path], recipe: Recipe) -> None:
-    """Read all that is given and hold it against the recipe and the paths, before anything is made."""
+    """Hold all that is asked against the recipe and the disk, before anything is made."""
     for job, path in zip(jobs, paths, strict=True):
         with job.blamed():
             request = request_of(job, recipe)
             request.check(recipe)
             outputs.check(path, frames=request.total, key="name" if job.place else "out")
+    for job, path in zip(jobs, paths, strict=True):
+        with job.blamed():
+            outputs.prepare(path)
 
 
 def request_of(job: Job, recipe: Recipe) -> Request:
     """The job as a request: given files read, and brought to a size and rate of the model."""
-    if not 0 <= job.seconds <= LONGEST_SECONDS:
-        length = str(job.seconds)[:40]
-        raise RequestError(f"seconds={length} is no length; expected 0 (an image) to {LONGEST_SECONDS}")
-    given = _given(job)
-    if given is not None and job.seconds == 0:
-        raise RequestError("seconds=0 adds nothing to what is given; raise seconds=, or leave image= and video= out")
+    _agree(job)
     frames = round(job.seconds * recipe.fps) - (1 if job.image else 0) if job.seconds else 1
     if frames < 1:
         raise RequestError(f"seconds={job.seconds:g} makes no frame at {recipe.fps:g} fps; raise seconds=")
-    height, width = _size(job.size, recipe, given, moving=job.seconds > 0)
-    fitted = None if given is None else _fitted(given, height, width, fps=recipe.fps, to_last=job.extend == "forward")
-    start, end = (None, fitted) if job.extend == "backward" else (fitted, None)
+    given = _given(job, recipe)
+    start, end = (None, given) if job.extend == "backward" else (given, None)
+    height, width = _size(job, recipe) if given is None else given.shape[1:3]
     return Request(prompt=job.prompt, height=height, width=width, frames=frames, seed=job.seed, start=start, end=end)
 
 
-def _given(job: Job) -> Video | None:
-    """The frames that are given; RequestError for keys that contradict each other."""
-    import numpy as np
+def _given(job: Job, recipe: Recipe) -> NDArray[np.uint8] | None:
+    """The frames that are given, at the model's size and rate."""
+    if job.image is None and job.video is None:
+        return None
+    from dit_video.pipeline.given import clip, still
 
-    from dit_video.media.image import read_image
-    from dit_video.media.read import Video, read
+    choose = partial(_size, job, recipe)
+    if job.image is not None:
+        return still(job.image, choose=choose)
+    return clip(str(job.video), choose=choose, fps=recipe.fps, to_last=job.extend == "forward")
 
+
+def _agree(job: Job) -> None:
+    """RequestError for a length that is none, and for keys that contradict each other."""
+    if not 0 <= job.seconds <= LONGEST_SECONDS:
+        length = str(job.seconds)[:40]
+        raise RequestError(f"seconds={length} is no length; expected 0 (an image) to {LONGEST_SECONDS}")
     if job.image is not None and job.video is not None:
         raise RequestError("image= and video= are both given; expected one of them")
     if (job.video is None) != (job.extend is None):
         raise RequestError("video= and extend=forward|backward go together; one of them is missing")
     if job.extend not in {None, "forward", "backward"}:
         raise RequestError(f"extend={job.extend} is unknown; expected forward or backward")
-    if job.image is not None:
-        return Video(frames=read_image(job.image)[None], times=np.zeros(1), fps=0.0)
-    return None if job.video is None else read(job.video)
+    if job.seconds == 0 and (job.image is not None or job.video is not None):
+        raise RequestError("seconds=0 adds nothing to what is given; raise seconds=, or leave image= and video= out")
 
 
-def _size(size: str | None, recipe: Recipe, given: Video | None, *, moving: bool) -> tuple[int, int]:
-    """Height and width that are asked for; else of the buckets that can show it the nearest in shape, or largest."""
-    if size is not None:
-        height, width = parse_size(size)
+def _size(job: Job, recipe: Recipe, native: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The (height, width) that is asked for; else of the buckets that can show it the nearest in shape, or largest."""
+    if job.size is not None:
+        height, width = parse_size(job.size)
         recipe.longest(height, width)
         return height, width
     sizes = {(bucket.height, bucket.width) for bucket in recipe.buckets}
-    able = {size for size in sizes if recipe.longest(*size) > 1} if moving else sizes
+    able = {size for size in sizes if recipe.longest(*size) > 1} if job.seconds else sizes
     largest = sorted(able or sizes, key=lambda hw: (-hw[0] * hw[1], hw))
-    if given is None:
+    if native is None:
         return largest[0]
-    aspect = given.frames.shape[2] / given.frames.shape[1]
+    aspect = native[1] / native[0]
     return min(largest, key=lambda hw: round(abs(math.log(hw[1] / hw[0] / aspect)), 3))
-
-
-def _fitted(given: Video, height: int, width: int, *, fps: float, to_last: bool) -> Frames:
-    """Given frames at the model's size and rate; with `to_last` the last is one of them, else the first."""
-    import numpy as np
-
-    from dit_video.media.fit import at_rate, cover
-
-    picks = at_rate(given.times, fps=fps, to_last=to_last)
-    return np.stack([cover(given.frames[pick], height, width) for pick in picks])

@@ -49,10 +49,12 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.solver not in STEPS:
             raise RequestError(f"sampling.solver={self.solver} is unknown; expected one of {', '.join(STEPS)}")
-        if self.steps < 1 or not self.shift > 0 or not math.isfinite(self.guidance):
-            raise RequestError(
-                "expected sampling.steps of at least 1, sampling.shift above 0 and a finite sampling.guidance"
-            )
+        if self.steps < 1:
+            raise RequestError(f"sampling.steps={self.steps} makes nothing; expected at least 1")
+        if not 0 < self.shift < math.inf:
+            raise RequestError(f"sampling.shift={self.shift} is no shift; expected a number above 0, 1 for none")
+        if not math.isfinite(self.guidance):
+            raise RequestError(f"sampling.guidance={self.guidance} is no scale; expected a number, 1 for none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from dit_video.errors import RequestError
 from dit_video.pipeline.denoise import Sampling, Window, denoise
 from dit_video.pipeline.request import Request, share, snap
 from dit_video.seeds import seed_for
@@ -75,6 +76,8 @@ def _round(works: Sequence[_Work], *, models: Models, sampling: Sampling) -> Non
     """One more window of each."""
     windows, kept = zip(*(_window(work, models) for work in works), strict=True)
     latents = denoise(windows, dit=models.dit, text=models.text, sampling=sampling)
+    if not all(torch.isfinite(latent).all() for latent in latents):
+        raise RequestError("the model made values that are not finite; lower sampling.guidance, or train it further")
     videos = decode(latents, vae=models.vae)
     for work, video, known in zip(works, videos, kept, strict=True):
         _join(work, video, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("prompt", "image", "video", "extend", "size", "name")
 KEYS = (*TEXTS, "seconds", "seed", "about")
+ODD = re.compile("[\0\ud800-\udfff]")  # in no text and no name of a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def _keys(line: str, *, place: str) -> dict[str, Any]:
 def _mismatch(key: str, value: object) -> str | None:
     """What was expected instead, if the value has another type."""
     if key in TEXTS:
-        return None if isinstance(value, str) else "text"
+        return None if isinstance(value, str) and not ODD.search(value) else "text"
     if key == "seed":
         return None if isinstance(value, int) and not isinstance(value, bool) else "an integer"
     if key == "seconds":

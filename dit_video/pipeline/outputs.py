@@ -33,6 +33,10 @@ def in_folder(jobs: Sequence[Job], folder: Path) -> list[Path]:
                 raise RequestError(f"name={job.name} is that of {taken[folder / name].place}; expected another")
             check(Path(job.name), key="name")
         taken[folder / name] = job
+    for path, job in taken.items():
+        with job.blamed():
+            if folders := [parent for parent in path.parents if parent in taken]:
+                raise RequestError(f"name={job.name} lies within that of {taken[folders[0]].place}; expected another")
     return list(taken)
 
 
@@ -45,19 +49,17 @@ def check(path: Path, *, frames: int = 1, key: str = "out") -> None:
         raise RequestError(f"{key}={path} holds one picture, not {frames} frames; expected .mp4, or seconds=0")
 
 
-def prepare(paths: Sequence[Path]) -> None:
-    """Make the folders, and try whether the files can be written; RequestError where one cannot."""
-    for path in paths:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _beside(path).touch()
-            _beside(path).unlink()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise RequestError(f"{str(path)[:200]} cannot be written: {reason}; choose another out=") from error
-    for path in paths:
-        if path.is_dir():
-            raise RequestError(f"{path} is a folder; expected a file, such as {path / 'a.mp4'}")
+def prepare(path: Path) -> None:
+    """Make the folder of a file, and try whether it can be written; RequestError where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _beside(path).touch()
+        _beside(path).unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"{str(path)[:200]} cannot be written: {reason}; choose another out=") from error
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder; expected a file, such as {path / 'a.mp4'}")
 
 
 def save(path: Path, frames: NDArray[np.uint8], *, fps: float) -> None:
@@ -73,8 +75,9 @@ def save(path: Path, frames: NDArray[np.uint8], *, fps: float) -> None:
             write(part, frames, fps=fps)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RequestError(f"{path} cannot be written: {error.strerror or error}; the ones before it stand") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

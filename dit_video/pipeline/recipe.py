@@ -56,8 +56,8 @@ class Coder:
 
         found = next((place for place in self.places if place.is_dir()), None) if vae is None else Path(vae)
         if found is None:
-            where = " nor in ".join(map(str, dict.fromkeys(self.places)))
-            raise CheckpointError(f"this model's VAE is not in {where}; say where it is with vae=RUN")
+            where = " nor at ".join(dict.fromkeys(os.path.normpath(place) for place in self.places))
+            raise CheckpointError(f"this model's VAE is not at {where}; say where it is with vae=RUN")
         model = load_vae(found)
         if weights_hash(model) != self.digest:
             raise CheckpointError(
@@ -91,8 +91,8 @@ def read_recipe(run: Path) -> tuple[Recipe, Coder]:
         shapes = [tuple(map(int, text.split("x"))) for text in about["table"]]
         buckets = tuple(VideoShape(frames=f, height=h, width=w) for f, h, w in shapes)
         recipe = Recipe(buckets=buckets, fps=float(about["fps"]), compression=Compression(**about["compression"]))
-        places = tuple(folder / about[key] for key in PLACES if key in about)
-        return recipe, Coder(places=(*places, Path(about["vae"])), digest=str(about["vae_hash"]))
+        beside = [folder / about["vae_from_here"]] if "vae_from_here" in about else []
+        return recipe, Coder(places=(*beside, Path(about["vae"])), digest=str(about["vae_hash"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{folder / NAME} is damaged ({error!r}); put latents/NAME/recipe.json of its dataset there again"

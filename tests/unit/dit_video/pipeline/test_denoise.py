@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from dit_video.errors import RequestError
 from dit_video.pipeline.denoise import Sampling, Window, denoise
 from dit_video.pipeline.generate import Models
 
@@ -74,3 +75,11 @@ def test_a_lead_is_the_image_of_the_same_window(models: Models) -> None:
     assert_close(third, made(models, tailed)[0], atol=1e-4, rtol=1e-4)
     (again,) = made(models, replace(free, latent=torch.cat([image, free.latent[:, 1:]], dim=1), given=1))
     assert_close(again, first, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("steps", 0), ("shift", 0.0), ("shift", float("inf")), ("guidance", float("nan"))]
+)
+def test_settings_that_make_nothing_are_said(setting: str, value: float) -> None:
+    with pytest.raises(RequestError, match=rf"sampling\.{setting}={value} .*expected"):
+        Sampling(**{setting: value})

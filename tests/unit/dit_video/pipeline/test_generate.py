@@ -114,6 +114,11 @@ def test_a_group_comes_as_soon_as_it_is_finished(models: Models) -> None:
         next(videos)
 
 
+def test_values_that_are_not_finite_are_said(models: Models) -> None:
+    with pytest.raises(RequestError, match=r"not finite; lower sampling\.guidance"):
+        list(generate([ask(4)], models=models, sampling=Sampling(steps=2, guidance=1e38)))
+
+
 def test_pixels_and_frames_round_trip() -> None:
     frames = frames_of(3)
     video = to_pixels(frames)

@@ -49,6 +49,8 @@ def test_objects_say_what_differs(tmp_path: Path) -> None:
         ('{"prompt": "a", "seed": false}', "seed must be an integer, got false"),
         ('{"prompt": "a", "size": 5}', "size must be text, got 5"),
         ('{"prompt": "a", "name": ["x"]}', "name must be text"),
+        ('{"prompt": "a", "image": "a\\u0000.png"}', "image must be text"),
+        ('{"prompt": "a \\ud800"}', "prompt must be text"),
         ('{"prompt": "a", "second": 1}', "has a key 'second'; did you mean seconds"),
         ('{"prompt": "a", "place": "x"}', "has a key 'place'"),
         ('{"prompt": "a\0"}', "is no text"),
