@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -136,7 +137,9 @@ def same(item: Any) -> Any:
 
 
 def quiet(worker: int) -> None:  # noqa: ARG001 the signature is the loader's
-    """Workers are processes already; OpenCV starts no threads in them."""
+    """Workers are processes already: OpenCV starts no threads in them, and a signal to stop is for the run to heed."""
     import cv2
 
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
