@@ -31,9 +31,10 @@ def corpus(out: Path, stages: Stages, *, seed: int) -> dict[str, Any]:
     )
     steps.train_vae(stages, out, family=FAMILY)
     steps.describe(stages, out, family=FAMILY, options=["keep=described"])
-    steps.train_dit(stages, out, family=FAMILY, captioned=True, options=["batch=64"])
+    steps.encode(stages, out, family=FAMILY, options=["batch=64"])
+    steps.train_dit(stages, out, family=FAMILY, captioned=True)
     ask(out, seed=seed)
-    steps.sample(stages, out)
+    steps.sample(stages, out, options=["sampling.guidance=1.5", "sampling.steps=16"])
     stages.run(
         "check",
         ["-m", "datamodules.quickstart.score", f"out={out}"],

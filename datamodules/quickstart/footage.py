@@ -39,6 +39,7 @@ def footage(out: Path, stages: Stages, *, source: Path, captions_csv: Path | Non
     if captioned:
         steps.describe(stages, out, family=FAMILY)
     weights = ["datamodules.captions={dense: 0.95, source: 0.05}"] if captioned else []
+    steps.encode(stages, out, family=FAMILY)
     steps.train_dit(stages, out, family=FAMILY, captioned=captioned, options=weights)
     rows = captions.read(data)
     captions.save(out, rows)

@@ -273,6 +273,6 @@ def commands(stages: Sequence[Mapping[str, Any]]) -> str:
     total = f'<b>total</b><div></div><span class="time">{duration(sum(times))}</span><span></span>'
     told = (
         "What was run, in this order, as it can be typed again from the root of the project. "
-        "Memory is the most that one process held up to then."
+        "Memory is the most that all processes held together."
     )
     return note(told) + "".join(parts) + f'<div class="stage sum">{total}</div>'

@@ -67,30 +67,36 @@ def describe(stages: Stages, out: Path, *, family: str, options: Sequence[str] =
     )
 
 
-def train_dit(stages: Stages, out: Path, *, family: str, captioned: bool, options: Sequence[str] = ()) -> None:
-    """Encode the clips and train the DiT; `options` are further settings of its run."""
-    data, runs = out / "dataset", out / "runs"
+def encode(stages: Stages, out: Path, *, family: str, options: Sequence[str] = ()) -> None:
+    """Make latents of the clips; `options` are further ones of step=encode."""
+    data = out / "dataset"
     bounds = written({key: value for key, value in shape(family).items() if key in ENCODES})
     stages.run(
         "encode",
-        [*PREPARE, "step=encode", f"dataset={data}", f"vae={runs / 'vae'}", *bounds],
+        [*PREPARE, "step=encode", f"dataset={data}", f"vae={out / 'runs' / 'vae'}", *bounds, *options],
         after=["vae"],
         makes=[data / "latents" / "vae"],
     )
+
+
+def train_dit(stages: Stages, out: Path, *, family: str, captioned: bool, options: Sequence[str] = ()) -> None:
+    """Train the DiT; `options` are further settings of its run."""
+    data, run = out / "dataset", out / "runs" / "dit"
     stages.run(
         "dit",
-        ["train.py", f"experiment={family}/dit", f"datamodules.dataset={data}", *options, f"run.dir={runs / 'dit'}"],
+        ["train.py", f"experiment={family}/dit", f"datamodules.dataset={data}", *options, f"run.dir={run}"],
         after=["encode", *(["recaption"] if captioned else [])],
-        makes=[runs / "dit"],
+        makes=[run],
     )
 
 
-def sample(stages: Stages, out: Path) -> None:
-    """Make the videos that requests.jsonl asks for."""
+def sample(stages: Stages, out: Path, *, options: Sequence[str] = ()) -> None:
+    """Make the videos that requests.jsonl asks for; `options` are further settings of sample.py."""
+    run, asked = out / "runs" / "dit", out / "requests.jsonl"
     stages.run(
         "sample",
-        ["sample.py", f"checkpoint={out / 'runs' / 'dit'}", f"prompts={out}/requests.jsonl", f"out={out}/samples"],
+        ["sample.py", f"checkpoint={run}", f"prompts={asked}", *options, f"out={out}/samples"],
         after=["dit"],
-        reads=[out / "requests.jsonl"],
+        reads=[asked],
         makes=[out / "samples"],
     )

@@ -70,6 +70,7 @@ def test_clips_are_read_alike_by_all_stages(tmp_path: Path) -> None:
         noted = Noted({})
         noted.run("curate")
         steps.train_vae(noted, tmp_path, family=family)  # type: ignore[arg-type]
+        steps.encode(noted, tmp_path, family=family)  # type: ignore[arg-type]
         steps.train_dit(noted, tmp_path, family=family, captioned=False)  # type: ignore[arg-type]
         read = [part.removeprefix("data.") for part in noted.commands["reconstruct"][0] if part.startswith("data.")]
         assert read == steps.written(shape)
