@@ -34,7 +34,7 @@ def corpus(out: Path, stages: Stages, *, seed: int) -> dict[str, Any]:
     steps.encode(stages, out, family=FAMILY, options=["batch=64"])
     steps.train_dit(stages, out, family=FAMILY, captioned=True)
     ask(out, seed=seed)
-    steps.sample(stages, out, options=["sampling.guidance=1.5", "sampling.steps=16"])
+    steps.sample(stages, out, options=["sampling.guidance=1.5", "sampling.steps=12"])
     stages.run(
         "check",
         ["-m", "datamodules.quickstart.score", f"out={out}"],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HALF_SQUARE = math.sqrt(math.pi) / 2  # half the side, for the area of the unit disc
 JITTER = 0.04  # how far from the middle a path may lie, in short sides
-MARGIN = 0.08  # between a thing and the edge, in short sides
+MARGIN = 0.07  # between a thing and the edge, in short sides
 INRADIUS = math.sqrt(math.pi / (3 * math.sqrt(3)))  # of the equilateral triangle with the area of the unit disc
 EXTENT = {  # how far each shape reaches from its centroid: up, down, left and right, for the area of the unit disc
     "circle": (1.0, 1.0, 1.0),

@@ -23,9 +23,9 @@ COLOURS = {
 }
 GROUNDS = {"black": (18, 18, 18), "grey": (125, 125, 125), "white": (242, 242, 242), "brown": (105, 65, 25)}
 SHAPES = ("circle", "square", "triangle")
-SIZES = {"small": (0.190, 0.205), "large": (0.250, 0.265)}  # radius of the disc of equal area, in short sides
+SIZES = {"small": (0.205, 0.215), "large": (0.250, 0.265)}  # radius of the disc of equal area, in short sides
 MOTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # (row, column)
-SPEEDS = {"slowly": (0.10, 0.12), "quickly": (0.18, 0.21)}  # short sides a second
+SPEEDS = {"slowly": (0.14, 0.16), "quickly": (0.23, 0.26)}  # short sides a second
 
 
 @dataclass(frozen=True, order=True)

@@ -25,7 +25,7 @@ def drawn() -> Drawn:
     while len(found) < 60:
         number = len(found)
         scene = draw_scene(random, things=2 if number % 8 == 0 else 1, unseen=number % 5 == 1)
-        height, width = SIZES[number % len(SIZES)]
+        height, width = SIZES[random.integers(len(SIZES))]
         if fits(scene, height=height, width=width, frames=FRAMES, fps=FPS):
             found.append((scene, draw(scene, random, height=height, width=width, frames=FRAMES, fps=FPS)))
     return found
@@ -82,7 +82,7 @@ def test_one_wrong_word_is_caught_by_its_attribute(drawn: Drawn) -> None:
 def test_colours_of_two_things_must_be_at_their_shapes() -> None:
     scene = Scene((Thing("small", "red", "circle"), Thing("small", "blue", "square")), "white", "still")
     swapped = Scene((Thing("small", "blue", "circle"), Thing("small", "red", "square")), "white", "still")
-    verdict = judge(draw(scene, rng(0, "two"), height=48, width=48, frames=FRAMES, fps=FPS), fps=FPS)
+    verdict = judge(draw(scene, rng(0, "two"), height=48, width=72, frames=FRAMES, fps=FPS), fps=FPS)
     assert all(score(verdict, scene).values())
     assert not score(verdict, swapped)["all"]
 
