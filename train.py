@@ -99,7 +99,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     run = make(cfg.run)
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
     trainer = make_trainer(cfg)
-    if cfg.parallel:
+    if cfg.get("parallel"):
         make(cfg.parallel).fill(trainer.world_size)
     folder = Path(run.dir)
     with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
@@ -112,6 +112,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
             return
         datamodule.begin(start.step, run.samples, trainer.global_rank, trainer.world_size)
         trainer.accumulate_grad_batches = datamodule.micros
+        begin_from(found, trainer=trainer)
         if trainer.global_rank == 0:
             write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
             recipe.keep(folder, datamodule)
@@ -121,10 +122,32 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
         torch.manual_seed(seed_for(run.seed, "init"))
         code = preempt.fit(trainer, task, datamodule=datamodule)
     if trainer.global_rank == 0:
-        state = "stopped by a signal; the same command goes on" if code else "done"
-        log.say(f"{run.name} {state}: {folder}/checkpoints, {folder}/metrics.csv")
+        how = outcome(trainer, code=code, samples=run.samples)
+        made = [str(path) for path in (folder / "checkpoints", folder / "metrics.csv") if path.exists()]
+        log.say(f"{run.name} {how}: {', '.join(made)}")
     if code:
         raise SystemExit(code)
+
+
+def begin_from(found: Path | None, *, trainer: Any) -> None:
+    """Tell callbacks.checkpoint what to read; ConfigError where there is something to read and no one who does."""
+    from dit_video.callbacks.checkpoint import Checkpoint
+
+    savers = [item for item in trainer.callbacks if isinstance(item, Checkpoint)]
+    if found is not None and not savers:
+        raise ConfigError(f"callbacks.checkpoint is null, so {found} cannot be gone on from; choose another run.name")
+    for item in savers:
+        item.found = found
+
+
+def outcome(trainer: Any, *, code: int, samples: int) -> str:
+    """How the training ended, in words."""
+    from dit_video.callbacks.checkpoint import Checkpoint
+
+    seen = next((item.saved for item in trainer.callbacks if isinstance(item, Checkpoint)), samples)
+    if code:
+        return "stopped by a signal; the same command goes on"
+    return "done" if seen >= samples else f"ended by a setting of trainer.* at {seen} of {samples} samples"
 
 
 def make(node: DictConfig, **parts: Any) -> Any:
@@ -134,12 +157,12 @@ def make(node: DictConfig, **parts: Any) -> Any:
 
 def make_trainer(cfg: DictConfig) -> Any:
     """The trainer with callbacks and logger; ConfigError for what this machine does not have."""
-    callbacks = [make(node) for node in (cfg.callbacks or {}).values() if node is not None]
-    logger = make(cfg.logger) if cfg.logger else False
+    callbacks = [make(node) for node in (cfg.get("callbacks") or {}).values() if node is not None]
+    logger = make(cfg.logger) if cfg.get("logger") else False
     try:
         trainer = make(cfg.trainer, callbacks=callbacks, logger=logger)
     except hydra.errors.InstantiationException as error:
-        raise ConfigError(f"the trainer cannot be made: {error.__cause__}; see trainer.* in --cfg job") from error
+        raise ConfigError(f"the trainer cannot be made: {error.__cause__}; set trainer=cpu or trainer.*") from error
     cores = os.cpu_count() or 1
     if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > max(cores, 2):
         raise ConfigError(f"trainer.devices is {trainer.num_devices} and this machine has {cores} cores; lower it")

@@ -1,22 +1,31 @@
-"""What the frame costs on this machine: a config error, an optimizer step, a checkpoint. CPU seconds, one thread."""
+"""What the frame costs: imports, a config error, the way to the first step, an optimizer step, a checkpoint.
+
+CPU seconds in one thread, of all processes of a command; they go to benchmarks/results/frame.json. Goals: `import
+dit_video` at most 1.1 times `import torch`, the first step within 12 CPU-seconds, a config error within 4 s.
+"""
 
 from __future__ import annotations
 
-import resource
+import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks import launch
 from dit_video import checkpoint, log
 from dit_video.optim.adamw import AdamW
 from dit_video.optim.muon import Muon
 
+RESULTS = Path("benchmarks/results/frame.json")
 WIDTH, DEPTH, REPEATS = 256, 8, 5
 
 
@@ -36,39 +45,70 @@ def cpu(call: Callable[[], object], *, repeats: int = REPEATS) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def children(*command: str) -> float:
-    """CPU seconds of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *command], capture_output=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def children(*command: str, repeats: int = 3) -> float:
+    """Median CPU seconds of a command."""
+    times = []
+    for _ in range(repeats):
+        since = launch.children()
+        subprocess.run([sys.executable, *command], capture_output=True, check=False)
+        times.append(launch.children() - since)
+    return sorted(times)[len(times) // 2]
 
 
-def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
+def machine() -> dict[str, object]:
+    """The processor's model and how many cores there are."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": models[0] if models else platform.processor(), "cores": os.cpu_count()}
+
+
+def commit() -> str:
+    """The commit that is measured, and whether the tree differs from it."""
+    told = [
+        subprocess.run(["git", *command], capture_output=True, text=True, check=False).stdout.strip()
+        for command in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain"))
+    ]
+    return told[0] + (" and changes" if told[1] else "")
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """All figures, in CPU seconds; `folder` is for what they need."""
     net = model()
     for parameter in net.parameters():
         parameter.grad = torch.randn_like(parameter)
     size = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     optimizers = {kind.__name__: kind(net.named_parameters(), lr=1e-3) for kind in (AdamW, Muon)}
+    state = {"model": dict(net.state_dict()), "optimizer": checkpoint.optimizer_state([optimizers["Muon"]])}
+
+    def save() -> Path:
+        return checkpoint.save(folder / "saved", state, config="", fingerprint="", step=1, samples_seen=1)
+
+    path = save()
+    return {
+        "import torch": children("-c", "import torch"),
+        "import dit_video": children("-c", "import dit_video"),
+        "a config error": children("train.py", "rnu.name=a"),
+        **launch.first_steps(folder),
+        **{f"{name} step, {size:.1f} M": cpu(item.step) for name, item in optimizers.items()},
+        "checkpoint save": cpu(save),
+        "checkpoint verify and load": cpu(lambda: checkpoint.load(path, state)),
+    }
+
+
+def main() -> None:
+    """Say the figures and write them."""
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        state = {"model": dict(net.state_dict()), "optimizer": checkpoint.optimizer_state([optimizers["Muon"]])}
-
-        def save() -> object:
-            return checkpoint.save(Path(folder), state, config="", fingerprint="", step=1, samples_seen=1)
-
-        path = checkpoint.save(Path(folder), state, config="", fingerprint="", step=1, samples_seen=1)
-        rows = {
-            "import torch": children("-c", "import torch"),
-            "import dit_video": children("-c", "import dit_video"),
-            "a config error": children("train.py", "rnu.name=a"),
-            **{f"{name} step, {size:.1f} M": cpu(item.step) for name, item in optimizers.items()},
-            "checkpoint save": cpu(save),
-            "checkpoint verify and load": cpu(lambda: checkpoint.load(path, state)),
-        }
-    for name, seconds in rows.items():
+        figures = measure(Path(folder))
+    for name, seconds in figures.items():
         log.say(f"{name:32s} {seconds:8.3f} CPU-s")
+    about = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "commit": commit()}
+    rounded = {name: round(seconds, 4) for name, seconds in figures.items()}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    content = {**about, "unit": "CPU seconds", "figures": rounded}
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    log.say(f"written to {RESULTS}")
 
 
 if __name__ == "__main__":

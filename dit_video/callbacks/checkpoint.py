@@ -23,14 +23,14 @@ class Checkpoint(Callback):
         self.run, self.folder = Path(dir), Path(dir) / "checkpoints"
         self.every_samples, self.keep = every_samples, keep
         self.saved = 0
+        self.found: Path | None = None
         self.place: Place | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the newest valid checkpoint in place, if there is one."""
-        found = checkpoint.latest(self.folder)
-        if found is None:
+        """Read the checkpoint `found`, which train.py has verified, into the live tensors."""
+        if self.found is None:
             return
-        progress = checkpoint.load(found, state(trainer, pl_module))
+        progress = checkpoint.load(self.found, state(trainer, pl_module))
         self.saved = progress.samples_seen
         for item in averages(trainer):
             item.samples_seen = progress.samples_seen

@@ -58,7 +58,7 @@ class Wandb(WandbLogger):
                 self._experiment = self.begin(wandb)
             except wandb.errors.Error as error:
                 mend = "set logger=csv" if self._offline else "run `wandb login`, or set logger.offline=true"
-                raise ConfigError(f"wandb did not start: {error}; {mend}") from error
+                raise ConfigError(f"wandb did not start: {str(error).rstrip('.')}; {mend}") from error
         return self._experiment
 
     def begin(self, wandb: Any) -> Any:

@@ -98,7 +98,7 @@ def _check_room(folder: Path, state: State) -> None:
     needed = sum(value.numel() * value.element_size() for value in flat(state).values())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise CheckpointError(f"it needs {needed / 1e6:.0f} MB and {folder} has {free / 1e6:.0f} MB left")
+        raise CheckpointError(f"it needs {needed / 1e6:.1f} MB and {folder} has {free / 1e6:.1f} MB left")
 
 
 def reason(error: Exception) -> str:

@@ -65,6 +65,10 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def show(value: object) -> str:
-    """A value in a message: not longer than it is worth."""
-    text = repr(dict(value)) if isinstance(value, Mapping) else repr(value)
+    """A value in a message, not longer than it is worth; `Ema(half_life=8)` for what names a target."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        settings = ", ".join(f"{key}={item}" for key, item in value.items() if key != "_target_")
+        text = f"{str(value['_target_']).rpartition('.')[2]}({settings})"
+    else:
+        text = "null" if value is None else repr(dict(value) if isinstance(value, Mapping) else value)
     return text if len(text) <= 60 else text[:57] + "..."

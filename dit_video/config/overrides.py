@@ -13,7 +13,7 @@ from dit_video.errors import ConfigError
 def rewrite(
     arguments: Sequence[str], *, conf: Path, name: str, texts: Collection[str] = (), paths: Collection[str] = ()
 ) -> list[str]:
-    """Overrides as Hydra wants them: `a.b=c` becomes `++a.b=c`; groups and Hydra's own options stay.
+    """Overrides as Hydra wants them: `a.b=c` becomes `++a.b=c`, `group=null` is `~group`, the rest stays.
 
     `name` is the primary config's. Keys in `texts` (prompts) and `paths` take their value letter by letter: no quoting
     rules; in paths `${key}` still stands for another setting. Overrides come last, as argparse wants them. Raises
@@ -33,7 +33,7 @@ def _rewrite(item: str, *, conf: Path, name: str, texts: Collection[str], paths:
         return item
     if "/" in key or (conf / key).is_dir():
         _check_option(key, value, conf=conf, name=name, added=bool(prefix))
-        return item
+        return f"~{key}" if value == "null" else item
     top = key.split(".")[0]
     if top not in (known := top_level(conf, name)):
         raise ConfigError(f"there is no setting {key}; {nearest(top, known)}")

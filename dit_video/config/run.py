@@ -22,6 +22,9 @@ class Run:
     debug: bool = False
 
     def __post_init__(self) -> None:
+        for key in ("name", "dir"):
+            if not getattr(self, key).strip():
+                raise ConfigError(f"run.{key} is empty; add run.{key}=VALUE, or leave it out")
         for key in ("samples", "every_samples"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"run.{key} must be at least 1, got {getattr(self, key)}")

@@ -15,6 +15,9 @@ import torch
 
 from dit_video import checkpoint
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "fakes"))
+from fake import forked
+
 pytestmark = pytest.mark.xdist_group("train")
 ENTRY = Path(__file__).resolve().parents[1] / "fakes" / "train.py"
 FAKES = [
@@ -63,31 +66,54 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(120)
-def test_resume_with_other_settings_names_the_key(oracle: Path) -> None:
-    for override, key in (("optim.lr=0.5", "optim.lr"),):
-        refused = start(oracle, "optim=muon", override)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith(f"error: {key} is ")
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("optim.lr=0.5", "optim.lr"),
+        ("run.seed=1", "run.seed"),
+        ("callbacks.ema=null", "callbacks.ema"),
+        ("callbacks.checkpoint=null", "callbacks.checkpoint"),
+        ("callbacks.ema.half_life=5", "callbacks.ema.half_life"),
+    ],
+)
+def test_resume_with_other_settings_names_the_key(oracle: Path, override: str, key: str) -> None:
+    refused = forked.start(oracle, [*FAKES, "optim=muon", "run.samples=44", override])
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {key} is ")
+    assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.timeout(120)
 def test_a_run_on_latents_can_be_sampled_whatever_its_callbacks(tmp_path: Path) -> None:
-    done = start(tmp_path, "datamodules._target_=fake.datamodule.FakeLatents", "run.samples=2", "callbacks=default")
+    latents = ["datamodules._target_=fake.datamodule.FakeLatents", "callbacks=default"]
+    done = forked.start(tmp_path, [*FAKES, *latents])
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "outputs/runs/a/recipe.json").read_text(encoding="utf-8"))
     assert about == {"vae": str(tmp_path / "vae"), "vae_from_here": "../../../vae", "vae_hash": "0", "fps": 8.0}
 
 
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    with checkpoint.lock(tmp_path / "outputs/runs/a"):
+        refused = forked.start(tmp_path, FAKES)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        f"error: run.dir=outputs/runs/a is in use by another train.py (process {os.getpid()}"
+    )
+
+
 @pytest.mark.timeout(300)
 def test_resume_is_bit_identical(oracle: Path, tmp_path: Path) -> None:
-    killed = start(tmp_path, "optim=muon", "callbacks.kill={_target_: fake.kill.Kill, step: 13, signal: SIGKILL}")
+    kill = "callbacks.kill={_target_: fake.kill.Kill, step: 13, signal: SIGKILL}"
+    killed = start(tmp_path, "optim=muon", "logger=wandb", kill)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = start(tmp_path, "optim=muon")
+    resumed = start(tmp_path, "optim=muon", "logger=wandb")
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming at step 12" in resumed.stdout
     assert curve(tmp_path) == curve(oracle)
     assert same_weights(tmp_path, oracle)
+    parts = list((tmp_path / "outputs/runs/a/wandb").glob("offline-run-*"))
+    assert len(parts) == 2
+    assert len({path.name.rpartition("-")[2] for path in parts}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
 @pytest.mark.timeout(300)
@@ -115,9 +141,8 @@ def test_two_processes_stop_together_and_resume(tmp_path: Path) -> None:
     assert same_weights(parts, whole)
 
 
-@pytest.mark.timeout(120)
 def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
-    done = start(tmp_path, "datamodules.nan_at=9")
+    done = forked.start(tmp_path, [*FAKES, "datamodules.nan_at=9"])
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: step 10: the loss is nan")
     assert "9-0 9-1" in done.stderr
@@ -127,15 +152,24 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
     assert all(torch.isfinite(value).all() for value in checkpoint.weights(newest).values())
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("override", "hint"),
     [
         ("optim.lrr=1", "did you mean lr?"),
         ("trainer=gpuu", "did you mean gpu?"),
+        ("experiment=quickstart/dti", "did you mean quickstart/dit?"),
+        ("experiment=nope", "quickstart/dit"),
         ("rnu.samples=3", "did you mean run?"),
         ("run.samples=many", "run.samples must be int"),
+        ("run.samples=1e9", "run.samples must be int"),
         ("run.samples=???", "run.samples is not set"),
+        ("run.dir=", "run.dir is empty"),
+        ("run.dir=${nope}", "nope"),
+        ("run.dir=/proc/nope", "run.dir=/proc/nope cannot be written to"),
+        ("trainer=null", "no trainer is chosen"),
+        ("trainer.devices=99", "trainer.devices is 99 and this machine has"),
+        ("trainer.accelerator=gpu", "set trainer=cpu"),
+        ("trainer.precision=nonsense", "'nonsense'"),
         ("trainer._target_=os.system", "only names under"),
         ("trainer._target_=lightning.pytorch.trainer.connectors.signal_connector.call", "leads to subprocess"),
         ("optim.lr=[", "optim.lr=["),
@@ -146,11 +180,26 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, override: str, hint: str) -> None:
-    done = start(tmp_path, override)
+    done = forked.start(tmp_path, [*FAKES, override])
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1
     assert hint in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_any_name_is_taken_letter_by_letter(tmp_path: Path) -> None:
+    folder = "it's a,b=[c] {ü} \"#: d"
+    done = forked.start(
+        tmp_path, [*FAKES, "run.samples=2", "optim.schedule.warmup=0", f"run.dir={folder}/${{run.name}}"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / folder / "a" / "metrics.csv").is_file()
+
+
+def test_a_trainer_that_ends_early_does_not_say_done(tmp_path: Path) -> None:
+    done = forked.start(tmp_path, [*FAKES, "trainer.max_steps=2"])
+    assert done.returncode == 0
+    assert "a ended by a setting of trainer.* at 4 of 40 samples" in done.stdout
 
 
 @pytest.mark.timeout(60)

@@ -74,6 +74,9 @@ def test_reads_back_what_it_has_saved(tmp_path: Path) -> None:
     run(callback, trainer, task, steps=range(3))
     other, second, fresh = parts(tmp_path)
     other.on_fit_start(second, fresh)
+    assert other.saved == 0
+    other.found = checkpoint.latest(tmp_path / "checkpoints")
+    other.on_fit_start(second, fresh)
     assert torch.equal(fresh.net.weight, task.net.weight)
     assert second.callbacks[0].samples_seen == other.saved == 9
     newest = checkpoint.latest(tmp_path / "checkpoints")

@@ -17,7 +17,7 @@ from dit_video.errors import ConfigError
         ("models/dit=tiny", "models/dit=tiny"),
         ("models/dit=tiny,base", "models/dit=tiny,base"),
         ("trainer=cpu", "trainer=cpu"),
-        ("trainer=null", "trainer=null"),
+        ("trainer=null", "~trainer"),
         ("~trainer=cpu", "~trainer=cpu"),
         ("hydra.sweep.dir=a", "hydra.sweep.dir=a"),
         ("--cfg", "--cfg"),
