@@ -17,8 +17,10 @@ TABLE = "metrics.csv"
 def first_steps(folder: Path) -> dict[str, float]:
     """CPU seconds to the first row of metrics.csv, all processes of the command together."""
     raw, data, vae = folder / "raw", folder / "dataset", folder / "vae"
-    run("-m", "datamodules.shapes", f"out={raw}", "videos=24", "images=8")
+    run("-m", "datamodules.shapes", f"out={raw}", "videos=24", "images=8", "described=1.0")
     run("-m", "datamodules.prepare", "step=curate", f"source={raw}", f"dataset={data}")
+    captions = f"captions_csv={raw}/described.csv"
+    run("-m", "datamodules.prepare", "step=captions", f"dataset={data}", captions, "name=dense")
     short = (f"datamodules.dataset={data}", "run.samples=8", "optim.schedule.warmup=0")
     seconds = {"first step of the tiny VAE": to_first_step(vae, "experiment=quickstart/vae", *short)}
     about = OmegaConf.load("conf/experiment/quickstart/vae.yaml").datamodules
