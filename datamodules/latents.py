@@ -209,9 +209,10 @@ class LatentData(LightningDataModule):
 
     def texts(self) -> list[str]:
         """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
-        rows = self.rows().tolist()
+        rows = self.rows.tolist()
         return [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
 
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Rows to train on: with a latent that fits into a pack under any pattern, and a caption."""
         longest = (self.latents.frames + 1) * self.frame_tokens
@@ -238,7 +239,7 @@ class LatentData(LightningDataModule):
     def plan(self) -> Plan:
         """The order of the run."""
         dealt = deal(
-            self.index.shard, self.rows(), packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed
+            self.index.shard, self.rows, packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed
         )
         drawn = conditions.conditions(self.patterns, seed=self.seed)
         return Plan(

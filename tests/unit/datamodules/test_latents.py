@@ -82,7 +82,7 @@ def test_beginning_at_a_step_is_the_tail(finished: Path) -> None:
 
 def test_an_epoch_is_every_training_clip_once(finished: Path) -> None:
     made = data(finished, packs=1, micro=1, streams=1, window=1, lookahead=1)
-    rows = len(made.rows())
+    rows = len(made.rows)
     first = [key for batch in batches(made, samples=3 * rows) for key in batch.keys if key]
     for epoch in range(3):
         assert len(set(first[epoch * rows : (epoch + 1) * rows])) == rows
@@ -121,5 +121,5 @@ def test_damage_keeps_the_order_and_loses_its_weight(dataset: Path) -> None:
 
 def test_mistakes(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"datamodules\.length"):
-        data(finished, length=3).rows()
+        _ = data(finished, length=3).rows
     assert data(finished).fingerprint != index.load(finished).fingerprint
