@@ -71,7 +71,7 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     for group, way in {"tasks": "experiment", "datamodules": "experiment", "trainer": "trainer", "run": "run"}.items():
         if OmegaConf.select(cfg, group) is None:
             names = ", ".join(config.options(conf, way))
-            raise ConfigError(f"no {group} is chosen; add {way}=NAME, one of {names}")
+            raise ConfigError(f"{group} is not chosen; add {way}=NAME, one of {names}")
     for key in config.missing(raw):
         raise ConfigError(f"{key} is not set; add {key}=VALUE")
     resolved = OmegaConf.to_container(cfg, resolve=True)
@@ -135,7 +135,7 @@ def begin_from(found: Path | None, *, trainer: Any) -> None:
 
     savers = [item for item in trainer.callbacks if isinstance(item, Checkpoint)]
     if found is not None and not savers:
-        raise ConfigError(f"callbacks.checkpoint is null, so {found} cannot be gone on from; choose another run.name")
+        raise ConfigError(f"callbacks.checkpoint is null, so {found} cannot be gone on from; choose another run.dir")
     for item in savers:
         item.found = found
 
@@ -184,11 +184,11 @@ def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -
     if difference:
         key, then, now = difference.key, config.show(difference.before), config.show(difference.now)
         raise ConfigError(
-            f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.name"
+            f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.dir"
         )
     progress = checkpoint.progress(found)
     if progress.fingerprint != fingerprint:
-        raise DataError(f"the dataset is not the one that {cfg.run.dir} was trained on; choose another run.name")
+        raise DataError(f"the dataset is not the one that {cfg.run.dir} was trained on; choose another run.dir")
     return progress
 
 

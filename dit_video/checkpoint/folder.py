@@ -66,7 +66,7 @@ def latest(folder: Path) -> Path | None:
             return path
     if found:
         raise CheckpointError(
-            f"all {len(found)} checkpoints in {folder} are damaged; restore one, or choose another run.name"
+            f"all {len(found)} checkpoints in {folder} are damaged; restore one, or choose another run.dir"
         )
     return None
 

@@ -46,7 +46,7 @@ def _take(folder: Path, handle: int) -> None:
         holder = os.read(handle, 200).decode(errors="replace").strip()
         raise ConfigError(
             f"run.dir={folder} is in use by another train.py ({holder or 'which has just begun'}); "
-            "wait for it, or choose another run.name"
+            "wait for it, or choose another run.dir"
         ) from None
     except OSError as error:
         log.get("dit_video.checkpoint").warning("%s cannot be locked (%s): start this run once only", folder, error)

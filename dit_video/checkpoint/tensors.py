@@ -152,7 +152,7 @@ def _compare(path: Path, wanted: Mapping[str, Tensor], stored: Mapping[str, Tens
         if name not in stored or name not in wanted:
             where = "lacks" if name not in stored else "has"
             raise CheckpointError(
-                f"{path} is of another model: it {where} {name}; check models.* and optim, or choose another run.name"
+                f"{path} is of another model: it {where} {name}; check models.* and optim, or choose another run.dir"
             )
         there, here = tuple(stored[name].size), tuple(wanted[name].shape)
         if there != here:

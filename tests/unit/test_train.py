@@ -166,7 +166,7 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
         ("run.dir=", "run.dir is empty"),
         ("run.dir=${nope}", "nope"),
         ("run.dir=/proc/nope", "run.dir=/proc/nope cannot be written to"),
-        ("trainer=null", "no trainer is chosen"),
+        ("trainer=null", "trainer is not chosen"),
         ("trainer.devices=99", "trainer.devices is 99 and this machine has"),
         ("trainer.accelerator=gpu", "set trainer=cpu"),
         ("trainer.precision=nonsense", "'nonsense'"),
