@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dit_video.batch import ClipBatch, PackBatch
+from dit_video.errors import ConfigError
 from dit_video.optim import ema
 
 
@@ -17,6 +18,8 @@ class Ema(Callback):
     """Averages `task.trained()` after every step; half-life in samples, shorter while the run is young."""
 
     def __init__(self, *, half_life: int, ramp: float = 0.05) -> None:
+        if half_life < 1 or ramp < 0:
+            raise ConfigError(f"callbacks.ema needs half_life >= 1 and ramp >= 0, got {half_life} and {ramp:g}")
         self.half_life, self.ramp = half_life, ramp
         self.ema: ema.Ema | None = None
         self.samples_seen = 0

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dit_video.optim.clip import clip as clip_
-from dit_video.optim.groups import Named, groups
+from dit_video.optim.groups import Named, check, groups
 from dit_video.optim.schedule import Schedule
 
 
@@ -42,6 +42,7 @@ class AdamW(torch.optim.AdamW):
         clip: float | None = 1.0,
         schedule: Schedule | None = None,
     ) -> None:
+        check(lr=lr, weight_decay=weight_decay, clip=clip, eps=eps, shares=betas)
         found = groups(named, lr=lr, weight_decay=weight_decay)
         super().__init__(found, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
         self.clip, self.schedule = clip, schedule

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from dit_video.errors import ConfigError
+
 Named = Iterable[tuple[str, nn.Parameter]]
 
 
@@ -24,6 +26,20 @@ def rate(parameter: nn.Parameter) -> float:
 def is_matrix(parameter: nn.Parameter) -> bool:
     """Whether the parameter is a linear map between hidden states: two axes or more, unless tagged `matrix = False`."""
     return parameter.ndim > 1 and getattr(parameter, "matrix", True)
+
+
+def check(*, lr: float, weight_decay: float, clip: float | None, eps: float, shares: Iterable[float]) -> None:
+    """ConfigError for settings of no meaning; `shares` are the weights of running averages (betas, momentum)."""
+    bounds = {
+        "lr must be above 0": lr > 0,
+        "weight_decay must be at least 0": weight_decay >= 0,
+        "clip must be above 0, or null for none": clip is None or clip > 0,
+        "eps must be above 0": eps > 0,
+        "betas and momentum must be from 0 to below 1": all(0 <= share < 1 for share in shares),
+    }
+    for text, kept in bounds.items():
+        if not kept:
+            raise ConfigError(f"optim.{text}")
 
 
 def groups(named: Named, *, lr: float, weight_decay: float, matrices: bool = False) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dit_video.errors import ConfigError
 from dit_video.optim.adamw import evaluate, start_state
 from dit_video.optim.clip import clip as clip_
-from dit_video.optim.groups import Named, groups
+from dit_video.optim.groups import Named, check, groups
 from dit_video.optim.schedule import Schedule
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -81,6 +81,7 @@ class Muon(torch.optim.Optimizer):
         clip: float | None = 1.0,
         schedule: Schedule | None = None,
     ) -> None:
+        check(lr=lr, weight_decay=weight_decay, clip=clip, eps=eps, shares=(*betas, momentum))
         found = groups(named, lr=lr, weight_decay=weight_decay, matrices=True)
         super().__init__(found, {"lr": lr, "base_lr": lr})
         self.others, self.momentum, self.steps, self.betas, self.eps = others, momentum, steps, tuple(betas), eps

@@ -3,10 +3,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from dit_video.callbacks.ema import Ema
+from dit_video.errors import ConfigError
 
 
 class Task(nn.Module):
@@ -40,3 +42,9 @@ def test_averages_move_at_the_end_of_a_step_and_bear_the_tasks_names() -> None:
     with ema.swapped():
         torch.testing.assert_close(task.net.weight.detach(), start / 2)
     assert not task.net.weight.any()
+
+
+def test_a_half_life_of_nothing_is_refused() -> None:
+    for settings in ({"half_life": 0}, {"half_life": -3}, {"half_life": 8, "ramp": -0.1}):
+        with pytest.raises(ConfigError, match=r"callbacks\.ema"):
+            Ema(**settings)  # type: ignore[arg-type]

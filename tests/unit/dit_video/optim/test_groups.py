@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from dit_video.errors import ConfigError
 from dit_video.optim.adamw import AdamW
 from dit_video.optim.groups import groups
 from dit_video.optim.muon import Muon
@@ -55,3 +56,12 @@ def test_a_tenth_of_the_rate_is_a_tenth_of_the_way(kind: type[AdamW] | type[Muon
     optimizer.step()
     slow, full = (parameter.detach() - 1 for parameter in named.values())
     torch.testing.assert_close(10 * slow, full, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+@pytest.mark.parametrize(
+    "settings", [{"lr": -1.0}, {"lr": 0.0}, {"weight_decay": -1.0}, {"clip": 0.0}, {"eps": 0.0}, {"betas": (0.9, 1.0)}]
+)
+def test_settings_of_no_meaning_are_refused_by_name(kind: type[AdamW] | type[Muon], settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=rf"optim\..*{next(iter(settings))}"):
+        kind(tagged().items(), **{"lr": 0.1, **settings})  # type: ignore[arg-type]
