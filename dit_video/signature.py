@@ -56,6 +56,16 @@ def names(module: str) -> tuple[str, ...]:
     return tuple(sorted({name for group in found for name in group if not name.startswith("_")}))
 
 
+def classes(module: str, annotation: ast.expr | None) -> tuple[str, ...]:
+    """Dotted names of the classes that an annotation written in `module` names: `Sampling | None` has one."""
+    if isinstance(annotation, ast.BinOp):
+        return classes(module, annotation.left) + classes(module, annotation.right)
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return classes(module, ast.parse(annotation.value, mode="eval").body)
+    found = _find(module, [annotation.id]) if isinstance(annotation, ast.Name) else None
+    return (f"{found[0]}.{found[1].name}",) if found and isinstance(found[1], ast.ClassDef) else ()
+
+
 @functools.lru_cache(maxsize=256)
 def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))

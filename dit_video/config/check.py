@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,21 @@ def _check_node(key: str, node: Node, *, allowed: Sequence[str], complete: bool)
     for name in keys:
         if name.startswith("_") or (name not in found.arguments and not found.open):
             raise ConfigError(f"there is no {key}.{name} ({target}); {nearest(name, found.arguments)}")
-        argument = found.arguments.get(name)
-        expected = mismatch(node[name], argument.annotation) if argument else None
-        if expected:
-            raise ConfigError(f"{key}.{name} must be {expected}, got {show(node[name])}")
+        if name in found.arguments:
+            _check_value(f"{key}.{name}", node[name], found.arguments[name].annotation, module=found.module)
     unset = [name for name, argument in found.arguments.items() if argument.required and name not in keys]
     if unset and complete and not node.get("_partial_"):
         raise ConfigError(f"{key}.{unset[0]} is not set; add {key}.{unset[0]}=VALUE ({target} needs it)")
+
+
+def _check_value(key: str, value: object, annotation: ast.expr | None, *, module: str) -> None:
+    """ConfigError for a value of another type, or settings of an object that no target makes."""
+    expected = mismatch(value, annotation)
+    if expected:
+        raise ConfigError(f"{key} must be {expected}, got {show(value)}")
+    if isinstance(value, Mapping) and "_target_" not in value:
+        for target in signature.classes(module, annotation):
+            raise ConfigError(f"{key} is set but not made by anything; add {key}._target_={target}")
 
 
 def _homes(allowed: Sequence[str]) -> Iterable[str]:

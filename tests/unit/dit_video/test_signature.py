@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,20 @@ def test_lightning_is_read_in_its_source() -> None:
         "assert not {'torch', 'lightning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        ("Made", ("sigpack.deep.inner.Made",)),
+        ("Made | None", ("sigpack.deep.inner.Made",)),
+        ("'Made | Alias'", ("sigpack.deep.inner.Made", "sigpack.deep.inner.Made")),
+        ("int | None", ()),
+        ("make", ()),
+        ("Mapping[str, Made]", ()),
+    ],
+)
+def test_classes_of_an_annotation(annotation: str, expected: tuple[str, ...]) -> None:
+    node = ast.parse(annotation, mode="eval").body
+    assert signature.classes("sigpack.deep", node) == expected

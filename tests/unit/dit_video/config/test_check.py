@@ -42,5 +42,14 @@ def test_a_node_is_held_against_its_signature(change: dict[str, object], message
         config.check({"tasks": {"list": [OPTIM | {"nothing": 1}]}})
 
 
+def test_settings_of_an_object_need_a_target_that_makes_it() -> None:
+    node = {"_target_": "dit_video.callbacks.samples.Samples", "dir": "a", "every_samples": 3}
+    target = "dit_video.pipeline.denoise.Sampling"
+    config.check({"samples": node | {"sampling": {"_target_": target, "steps": 2}}})
+    config.check({"samples": node | {"sampling": None}})
+    with pytest.raises(ConfigError, match=rf"add samples\.sampling\._target_={target}"):
+        config.check({"samples": node | {"sampling": {"steps": 2}}})
+
+
 def test_missing_values_are_named() -> None:
     assert list(config.missing({"run": {"name": "???", "dir": "a"}, "samples": "???"})) == ["run.name", "samples"]
