@@ -20,7 +20,7 @@ from torch import Tensor
 
 from datamodules import index
 from datamodules.buckets import buckets
-from datamodules.clips import ClipLoader, to_video
+from datamodules.pixels import ClipLoader, to_video
 from datamodules.prepare import store
 from datamodules.prepare.rows import alike, reader
 from dit_video import log

@@ -25,7 +25,7 @@ from dit_video.pipeline.load import device_of
 from dit_video.pipeline.recaption import load
 
 if TYPE_CHECKING:
-    from datamodules.clips import ClipLoader
+    from datamodules.pixels import ClipLoader
     from dit_video.pipeline.recaption import Words
 
 Row = dict[str, str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.clips import ClipLoader, fitting
+from datamodules.pixels import ClipLoader, fitting
 from datamodules.shards import Shards
 from dit_video import log
 from dit_video.errors import DataError

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load
 
 from datamodules import index
-from datamodules.clips import to_video
+from datamodules.pixels import to_video
 from datamodules.prepare import encode
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader
