@@ -17,8 +17,8 @@ def test_arguments_reach_the_writer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["out=x", "video=3"], "there is no video"),
-        (["videos=3"], "out is not set; add out=DIR"),
+        (["out=x", "video=3"], "there is no video in datamodules.shapes; did you mean videos?"),
+        (["videos=3"], "out is not set; add out=VALUE"),
         (["out=x", "videos=0"], "expected videos >= 1"),
     ],
 )
