@@ -17,6 +17,10 @@ class DataError(UserError):
     """A dataset, shard or file that is missing, empty or damaged."""
 
 
+class StorageError(UserError):
+    """Storage that does not answer; nothing is damaged, and the same command goes on when it does."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, or of another model."""
 

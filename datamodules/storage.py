@@ -1,0 +1,268 @@
+"""Files of a dataset, by a local path or by any URL that fsspec knows (http, https, s3, gs, ...).
+
+- A file that is missing is damage, as bytes that differ are. A refused connection, an answer of 5xx or a time-out is
+  not: it is tried again, with one line, for `patience` seconds; then the run stops, and the same command goes on.
+- Many ranges are asked for at once. Neighbours in a file are one request.
+- A file system is looked up for every call and never kept: fsspec has one for each process, so a forked worker does not
+  wait for the event loop of its parent.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dit_video import log
+from dit_video.errors import DataError, StorageError
+
+PATIENCE = 300.0  # seconds
+PAUSES = (0.1, 15.0)  # seconds between tries: the first and the longest
+SILENCE = 60.0  # seconds after which a request for few bytes has failed
+SLOWEST = 2**18  # bytes per second, on top of SILENCE
+TABLE = 2**23  # bytes that a file of unknown size is taken to have
+AT_ONCE = 64  # requests of a process
+GAP = 2**16  # bytes that may be read for nothing to save a request
+MERGED = 2**24  # most bytes of neighbours that become one request
+MISSING = frozenset({404, 410, 416})
+MISTAKES = (TypeError, AttributeError, NotImplementedError, AssertionError)
+
+
+class DamagedError(DataError):
+    """A member whose bytes are missing or differ from the index; its place in the order is kept, with weight 0."""
+
+
+class MissingError(DamagedError):
+    """A file that is not there, or ends before the asked bytes begin."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes `start` to `end` of a file; by default all of it."""
+
+    path: str
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How many are asked for, about."""
+        return TABLE if self.end is None else self.end - self.start
+
+
+def is_local(path: str | Path) -> bool:
+    """Whether a path lies on this machine's file systems."""
+    return "://" not in str(path) or str(path).startswith("file://")
+
+
+def local(path: str | Path) -> Path:
+    """The path of what `is_local`."""
+    return Path(str(path).removeprefix("file://"))
+
+
+def join(folder: str | Path, *parts: str) -> str:
+    """The path or URL of what lies in a folder."""
+    return "/".join([str(folder).rstrip("/"), *parts])
+
+
+def shown(path: str) -> str:
+    """A path for a person: a URL without the name and password in it."""
+    return re.sub(r"//[^/@]*@", "//", path)
+
+
+def read(path: str | Path, *, patience: float = PATIENCE) -> bytes:
+    """All bytes of a file; MissingError where there is none, StorageError where it cannot be reached."""
+    return read_all([path], patience=patience)[0]
+
+
+def read_all(paths: Iterable[str | Path], *, patience: float = PATIENCE) -> list[bytes]:
+    """All bytes of several files, many at once where they are remote; as `read`."""
+    found = fetch([Span(str(path)) for path in paths], patience=patience)
+    for data in found:
+        if isinstance(data, DamagedError):
+            raise data
+    return [data for data in found if not isinstance(data, DamagedError)]
+
+
+def exists(path: str | Path, *, patience: float = PATIENCE) -> bool:
+    """Whether there is such a file; StorageError where that cannot be told."""
+    if is_local(path):
+        return local(path).is_file()
+    return not isinstance(fetch([Span(str(path), 0, 1)], patience=patience)[0], MissingError)
+
+
+def fetch(spans: Sequence[Span], *, patience: float = PATIENCE) -> list[bytes | DamagedError]:
+    """The bytes of each span, fewer where its file ends early; StorageError where storage does not answer."""
+    found: dict[int, bytes | DamagedError] = {
+        at: _read_local(span) for at, span in enumerate(spans) if is_local(span.path)
+    }
+    waiting = [at for at in range(len(spans)) if at not in found]
+    tries = Tries(patience=patience)
+    while waiting:
+        refused: Exception | None = None
+        for at, data in zip(waiting, _ask([spans[at] for at in waiting]), strict=True):
+            if isinstance(data, bytes | DamagedError):
+                found[at] = data
+            else:
+                refused = data
+        waiting = [at for at in waiting if at not in found]
+        if refused is not None:
+            tries.again(shown(spans[waiting[0]].path), refused)
+    tries.over()
+    return [found[at] for at in range(len(spans))]
+
+
+@dataclass
+class Tries:
+    """How long to go on asking storage that does not answer."""
+
+    patience: float
+    started: float = field(default_factory=time.monotonic)
+    pause: float = PAUSES[0]
+    what: str = ""
+
+    def again(self, what: str, error: Exception) -> None:
+        """Wait a little longer than last time, with one line at the first; StorageError after `patience` seconds."""
+        waited = time.monotonic() - self.started
+        if waited + self.pause > self.patience:
+            raise StorageError(
+                f"{what} could not be read for {waited:.0f} s ({_reason(error)}); nothing is lost: "
+                "when it can be reached again, the same command goes on"
+            ) from error
+        if not self.what:
+            text = "%s cannot be read (%s); trying again for up to %.0f s"
+            log.get("dit_video.datamodules").warning(text, what, _reason(error), self.patience)
+            self.what = what
+        time.sleep(self.pause * random.uniform(0.5, 1))
+        self.pause = min(2 * self.pause, PAUSES[1])
+
+    def over(self) -> None:
+        """Say that storage answers again, if it did not."""
+        if self.what:
+            waited = time.monotonic() - self.started
+            log.get("dit_video.datamodules").warning("%s can be read again, after %.0f s", self.what, waited)
+
+
+def _read_local(span: Span) -> bytes | DamagedError:
+    try:
+        with local(span.path).open("rb") as file:
+            file.seek(span.start)
+            return file.read(-1 if span.end is None else span.end - span.start)
+    except OSError as error:
+        return _damage(span.path, error) or DamagedError(f"{span.path}: {error.strerror}")
+
+
+def _ask(spans: Sequence[Span]) -> list[bytes | Exception]:
+    """One request for each group of neighbours, all at once: bytes, a DamagedError, or why there is no answer."""
+    groups = _neighbours(spans)
+    whole = [Span(spans[group[0]].path, spans[group[0]].start, spans[group[-1]].end) for group in groups]
+    found: dict[int, bytes | Exception] = {}
+    for group, span, data in zip(groups, whole, _request(whole), strict=True):
+        for at in group:
+            found[at] = data if isinstance(data, Exception) else _cut(data, spans[at], span.start)
+    return [found[at] for at in range(len(spans))]
+
+
+def _cut(data: bytes, span: Span, first: int) -> bytes:
+    """A span out of the bytes from `first` on."""
+    if span.end is None or (span.start == first and len(data) == span.bytes):
+        return data
+    return data[span.start - first : span.end - first]
+
+
+def _neighbours(spans: Sequence[Span]) -> list[list[int]]:
+    """Places of the spans that one request can serve, in the order of the bytes."""
+    groups: list[list[int]] = []
+    for at in sorted(range(len(spans)), key=lambda at: (spans[at].path, spans[at].start, spans[at].end or 0)):
+        span, last = spans[at], spans[groups[-1][-1]] if groups else None
+        near = (
+            last is not None
+            and last.path == span.path
+            and last.end is not None
+            and span.end is not None
+            and last.end <= span.start <= last.end + GAP
+            and span.end - spans[groups[-1][0]].start <= MERGED
+        )
+        if near:
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    return groups
+
+
+def _request(spans: Sequence[Span]) -> list[bytes | Exception]:
+    """Bytes of each span, or what kept them away."""
+    found: dict[int, bytes | Exception] = {}
+    places: dict[Any, list[tuple[int, str]]] = {}
+    for at, span in enumerate(spans):
+        filesystem, place = _filesystem(span.path)
+        places.setdefault(filesystem, []).append((at, place))
+    for filesystem, asked in places.items():
+        ends = [spans[at].end for at, _ in asked]
+        starts = [None if end is None else spans[at].start for (at, _), end in zip(asked, ends, strict=True)]
+        seconds = SILENCE + sum(spans[at].bytes for at, _ in asked) / SLOWEST
+        answers = _ranges(filesystem, [place for _, place in asked], starts, ends, seconds=seconds)
+        for (at, _), answer in zip(asked, answers, strict=True):
+            found[at] = _judged(spans[at], answer)
+    return [found[at] for at in range(len(spans))]
+
+
+def _ranges(
+    filesystem: Any, places: list[str], starts: list[int | None], ends: list[int | None], *, seconds: float
+) -> list[Any]:
+    """Bytes or an error for each place; all the same error where the whole fails."""
+    from fsspec.asyn import sync
+
+    try:
+        if not filesystem.async_impl:
+            return list(filesystem.cat_ranges(places, starts, ends, on_error="return"))
+        about: dict[str, Any] = {"batch_size": AT_ONCE, "on_error": "return", "timeout": seconds}
+        return list(sync(filesystem.loop, filesystem._cat_ranges, places, starts, ends, **about))
+    except MISTAKES:
+        raise
+    except Exception as error:
+        return [error] * len(places)
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    """What fsspec reads a URL with, and its place there; DataError where it cannot."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(path)
+    except ImportError as error:
+        raise DataError(f"{shown(path)} needs a package: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error}; give a folder or a URL that fsspec knows") from error
+
+
+def _judged(span: Span, answer: Any) -> bytes | Exception:
+    """An answer as bytes, as damage, or as what may pass."""
+    if isinstance(answer, MISTAKES):
+        raise answer
+    if isinstance(answer, Exception):
+        return _damage(span.path, answer) or answer
+    if span.end is not None and len(answer) > span.bytes:
+        raise DataError(f"the server of {shown(span.path)} ignores ranges; serve the dataset by one that knows Range")
+    return bytes(answer)
+
+
+def _damage(path: str, error: Exception) -> DamagedError | None:
+    """The damage that an error tells of, if it does."""
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or status in MISSING:
+        return MissingError(f"{shown(path)}: {'no such file' if status != 416 else 'it ends before the asked bytes'}")
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """Why storage did not answer, in a few words."""
+    if isinstance(error, TimeoutError):
+        return "it takes too long"
+    status = getattr(error, "status", None)
+    text = f"{status} {getattr(error, 'message', '')}" if status else str(error)
+    return " ".join(text.split()) or type(error).__name__
