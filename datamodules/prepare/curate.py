@@ -3,6 +3,35 @@
 - Sources are dealt to shards by a shuffle that depends on their names alone, so shards are alike.
 - A shard is a pure function of its sources and the rules: curating twice gives the same bytes.
 - A rerun finishes what is missing; other sources or rules in the same dataset are an error.
+- Nothing is dropped for a score: scores are columns of the index, and thresholds are set at training.
+
+dataset.json: format (2), shards, samples, videos, images, seconds, fingerprint (SHA-256 over the tars' hashes),
+index_sha256 (over the bytes of index/000000.parquet, 000001.parquet, ...), quarantined (whole files), dropped (pieces of
+videos) and dropped_seconds, ignored (files that are no media), reasons (rows of quarantine/ by what stands before the
+first colon of their reason).
+
+index/000000.parquet, a row a sample:
+    key, kind ("video" or "image"), source, caption, sha256, media_name (suffix), json_name: string
+    shard, frames, height, width, media_offset, media_size, json_offset, json_size: int64
+    fps, seconds, start_seconds (of the source): float64
+    scores, float64, NaN where they mean nothing (images have brightness, contrast, sharpness, text):
+        motion          mean optical flow, short sides of the picture per second
+        still           share of the frames that repeat the one before, 0 to 1
+        slides          share of all change that lies in the tenth of frames that change most; 0.1 is even, 1 a slide show
+        sharpness       variance of the Laplacian of luma (0 to 255) at 480 lines, mean over frames
+        brightness      mean luma, 0 to 1
+        contrast        standard deviation of luma, 0 to 0.5
+        text            share of the picture covered by what looks like text, 0 to 1
+        border_top, border_bottom, border_left, border_right
+                        share of the source's height or width that is black border; cropped unless crop_borders=false
+        interlaced, variable, hdr, full_range   1 where the source file was so, else 0
+        rotation        degrees counterclockwise that the source file is turned by when shown
+    hashes: list<uint64>, perceptual hashes (64 bit) of frames at 1/6, 1/2 and 5/6 of a clip; one of an image
+
+quarantine/000000.parquet, a row for what was not kept, and quarantine/ignored.parquet for files that are no media:
+    source, reason: string (class, and after a colon details where there are some)
+    start_seconds, seconds: float64, NaN for whole files
+    thumbnail: binary, a JPEG of at most 96 pixels, null where no frame could be had
 """
 
 from __future__ import annotations
