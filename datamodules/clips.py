@@ -102,7 +102,7 @@ class ClipData(LightningDataModule):
     def loader(self) -> ClipLoader:
         """What makes batches, in this process or a worker."""
         shapes = fitting(self.index, self.table, self.fps)
-        shards = Shards(f"{self.dataset}/clips")
+        shards = Shards()
         return ClipLoader(index=self.index, shards=shards, shapes=shapes, fps=self.fps, seed=self.seed)
 
     @cached_property

@@ -120,7 +120,7 @@ class LatentData(LightningDataModule):
         return PackLoader(
             index=self.index,
             latents=self.latents,
-            shards=Shards(self.latents.folder),
+            shards=Shards(),
             channels=self.channels,
             patch=self.patch,
             length=self.length,

@@ -121,5 +121,5 @@ class ClipLoader(Dataset):
             "size": int(found.size[row]),
             "sha256": found.sha256[row],
         }
-        data = self.shards.read(int(found.shard[row]), **place)
+        data = self.shards.read(found.tar(row), **place)
         return clip(data, found.suffix[row], self.shape(row), fps=self.fps, start=start)

@@ -87,4 +87,4 @@ class PackLoader(Dataset):
             "size": int(found.size[row]),
             "sha256": found.sha256[row],
         }
-        return load(self.shards.read(int(self.index.shard[row]), **place))
+        return load(self.shards.read(self.index.tar(row, f"latents/{found.name}"), **place))

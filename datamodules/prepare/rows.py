@@ -36,7 +36,7 @@ class Rows(Dataset):
 
 def reader(found: Index, table: Buckets, fps: float) -> ClipLoader:
     """The reader of a dataset's pixels in the buckets of a table, at `fps`."""
-    shards = Shards(f"{found.folder}/clips")
+    shards = Shards()
     return ClipLoader(index=found, shards=shards, shapes=fitting(found, table, fps), fps=fps, seed=0)
 
 
