@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from datamodules.columns import Texts
 from datamodules.index import Index, load_captions
 from datamodules.order import uniform, weighted
 from dit_video.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
     """Captions by name in the rows of an index, the weight of each name, and the probability of none at all."""
 
-    texts: dict[str, list[str | None]]
+    texts: dict[str, Texts]
     weights: dict[str, float]
     dropout: float
     seed: int
 
-    def has(self, row: int) -> bool:
-        """Whether the sample has any of the captions."""
-        return any(self.texts[name][row] is not None for name in self.weights)
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which samples have any of the captions."""
+        return np.any([self.texts[name].known for name in self.weights], axis=0)
 
     def choose(self, row: int, *, stream: int, ordinal: int) -> str:
         """The caption of a sample at its place, "" where dropped. Names it lacks are left out of the draw."""
@@ -31,10 +39,14 @@ class Captions:
 
     def pick(self, row: int, *, level: float) -> str:
         """The caption that a uniform `level` falls on."""
-        names = [name for name in self.weights if self.texts[name][row] is not None]
-        if not names:
+        found = {name: text for name in self.weights if (text := self.texts[name][row]) is not None}
+        if not found:
             return ""
-        return self.texts[names[weighted([self.weights[name] for name in names], level)]][row] or ""
+        return str([*found.values()][weighted([self.weights[name] for name in found], level)])
+
+    def learnable(self, rows: NDArray[np.int64]) -> list[str]:
+        """All captions of some rows: what a vocabulary is learned from."""
+        return [text for named in self.texts.values() for text in named.take(rows).to_list() if text]
 
 
 def captions(index: Index, *, weights: Mapping[str, float], dropout: float, seed: int) -> Captions:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import LightningDataModule
 
 from datamodules import captions, index
 from datamodules.buckets import buckets
+from datamodules.choose import Chosen, announce, choose
 from datamodules.index import Index
 from datamodules.loader import Batches
 from datamodules.order import deal
-from datamodules.packs import Item, Pack, group
+from datamodules.packs import Group, Items, items
 from datamodules.pixels import ClipLoader, fitting
 from datamodules.plan import Micros, Plan
 from datamodules.shards import Shards
 from datamodules.steps import micros
-from dit_video import log
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.seeds import seed_for
@@ -34,7 +34,8 @@ class ClipData(LightningDataModule):
     """Batches of equal-sized clips.
 
     Args:
-        dataset: folder of a curated dataset.
+        dataset: folder or URL of a curated dataset; or several with how often an epoch has each sample of them:
+            {DIR: 1, OTHER: 0.5}.
         sizes: buckets as FRAMESxHEIGHTxWIDTH; by default they are generated from `pixels` and `frames`.
         pixels: most pixels of a frame.
         frames: most frames of a clip.
@@ -50,7 +51,11 @@ class ClipData(LightningDataModule):
         dropout: probability of an empty caption.
         validation: fraction of clips held out (and the last of each source with several); 0 for none.
         images: whether still images take part.
+        filter: thresholds by score, [low, high] with null for open: {motion: [0.02, null]}.
         max_bad_fraction: damaged share at which the run stops.
+        cache: folder in which members of remote shards are kept; null for none.
+        cache_gb: most that it may hold, in 10^9 bytes.
+        patience: seconds for which storage that does not answer is asked again, before the run stops.
         workers: loader processes; any number gives the same batches.
         seed: key of the order.
     """
@@ -58,7 +63,7 @@ class ClipData(LightningDataModule):
     def __init__(
         self,
         *,
-        dataset: str,
+        dataset: str | Mapping[str, float],
         sizes: Sequence[str] | None = None,
         pixels: int = 128 * 128,
         frames: int = 17,
@@ -74,18 +79,24 @@ class ClipData(LightningDataModule):
         dropout: float = 0.0,
         validation: float = 0.02,
         images: bool = True,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 the key is datamodules.filter
         max_bad_fraction: float = 0.01,
+        cache: str | None = None,
+        cache_gb: float = 20.0,
+        patience: float = 300.0,
         workers: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.dataset, self.fps, self.batch, self.packs = str(dataset), float(fps), batch, packs
+        self.fps, self.batch, self.packs = float(fps), batch, packs
+        self.datasets = index.weights_of(dataset)
         self.table = buckets(sizes=sizes, pixels=pixels, frames=frames, time=time, multiple=multiple)
         self.streams, self.mix, self.window, self.seed = streams, mix, window, seed
         self.weights, self.dropout = dict(captions or {"source": 1.0}), dropout
-        self.held, self.images = validation, images
+        self.held, self.images, self.bounds = validation, images, dict(filter or {})
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
-        self.fingerprint = str(index.describe(self.dataset)["fingerprint"])
+        self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
+        self.fingerprint = index.fingerprint_of(self.datasets)
         self.begin(0, 0, 0, 1)
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:
@@ -96,43 +107,47 @@ class ClipData(LightningDataModule):
     @cached_property
     def index(self) -> Index:
         """The dataset's index."""
-        return index.load(self.dataset)
+        return index.load(self.datasets)
 
     @cached_property
     def loader(self) -> ClipLoader:
         """What makes batches, in this process or a worker."""
         shapes = fitting(self.index, self.table, self.fps)
-        shards = Shards()
-        return ClipLoader(index=self.index, shards=shards, shapes=shapes, fps=self.fps, seed=self.seed)
+        return ClipLoader(index=self.index, shards=self.shards, shapes=shapes, fps=self.fps, seed=self.seed)
 
     @cached_property
     def captions(self) -> captions.Captions:
         """The captions by name."""
         return captions.captions(self.index, weights=self.weights, dropout=self.dropout, seed=self.seed)
 
-    def rows(self, *, held_out: bool) -> NDArray[np.int64]:
-        """Rows of training, or those held out, that have a bucket and one of the captions."""
-        held = index.held_out(self.index, self.held)
-        usable = [
-            shape is not None and self.captions.has(row) and (self.images or not self.index.image[row])
-            for row, shape in enumerate(self.loader.shapes)
-        ]
-        return np.flatnonzero((held == held_out) & np.asarray(usable))
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The rows of training and those held out: with a bucket and one of the captions, and within the filter."""
+        unfit = {
+            "too short for every bucket": np.asarray([shape is None for shape in self.loader.shapes]),
+            "without a caption": ~self.captions.known,
+            "images": self.index.image & (not self.images),
+        }
+        return choose(self.index, unfit, bounds=self.bounds, validation=self.held)
 
     @cached_property
     def plan(self) -> Plan:
         """The order of the run; says what is left out."""
-        rows = self.rows(held_out=False)
-        short = sum(shape is None for shape in self.loader.shapes)
-        log.get("dit_video.datamodules").info(
-            "%d of %d clips to train on (%d too short for every bucket)", len(rows), len(self.index), short
+        announce(self.chosen)
+        dealt = deal(
+            self.index.dataset,
+            self.index.shard,
+            self.chosen.rows,
+            weights=tuple(self.datasets.values()),
+            packs=self.packs,
+            streams=self.streams,
+            window=self.mix,
+            seed=self.seed,
         )
-        dealt = deal(self.index.shard, rows, packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed)
-        packer = partial(grouped, batch=self.batch)
         return Plan(
             order=dealt,
             measure=self.measure,
-            packer=packer,
+            packer=Group(batch=self.batch),
             packs=self.packs,
             micro=1,
             window=self.window,
@@ -141,21 +156,27 @@ class ClipData(LightningDataModule):
 
     def texts(self) -> list[str]:
         """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
-        rows = self.rows(held_out=False).tolist()
-        found = [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
+        found = self.captions.learnable(self.chosen.rows)
         if not found:
             raise DataError(
-                f"{self.dataset} has no caption to learn from; give captions_csv= to step=curate or step=captions"
+                f"{', '.join(self.datasets)}: no caption to learn from; "
+                "give captions_csv= to step=curate or step=captions"
             )
         return found
 
-    def measure(self, stream: int, rows: NDArray[np.int64], ordinal: int) -> Iterator[Item]:
+    @cached_property
+    def kinds(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The bucket of every row as a number, and its pixels; rows without one have -1 and 0."""
+        numbers = {shape: number for number, shape in enumerate(self.table.shapes())}
+        shapes = self.loader.shapes
+        kind = np.asarray([-1 if shape is None else numbers[shape] for shape in shapes])
+        return kind, np.asarray([0.0 if shape is None else float(shape.pixels) for shape in shapes])
+
+    def measure(self, stream: int, rows: NDArray[np.int64], ordinal: int) -> Items:
         """Items of a stretch of a stream: one kind a bucket, cost by pixels."""
         del stream
-        for at, row in enumerate(rows.tolist()):
-            shape = self.loader.shape(row)
-            kind = hash((shape.frames, shape.height, shape.width))
-            yield Item(row=row, ordinal=ordinal + at, cost=float(shape.pixels), kind=kind)
+        kind, area = self.kinds
+        return items(rows, ordinal + np.arange(len(rows)), kind=kind[rows], cost=area[rows])
 
     def train_dataloader(self) -> Batches:
         """Micro-batches from where `begin` said; ends when the run's samples are seen."""
@@ -165,8 +186,9 @@ class ClipData(LightningDataModule):
 
     def validation(self, n: int) -> list[ClipBatch]:
         """At most `n` held-out clips, from their first frame on, in batches of one bucket; the same ones every time."""
-        rows = self.rows(held_out=True).tolist()
-        rows = sorted(rows, key=lambda row: seed_for(0, "order of validation", self.index.key[row]))[:n]
+        rows = sorted(
+            self.chosen.held.tolist(), key=lambda row: seed_for(0, "order of validation", self.index.key[row])
+        )[:n]
         alike: dict[VideoShape, list[int]] = {}
         for row in rows:
             alike.setdefault(self.loader.shape(row), []).append(row)
@@ -178,8 +200,3 @@ class ClipData(LightningDataModule):
         place = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((-1, number),), step_weight=float(len(rows)))
         texts = tuple(self.captions.pick(row, level=0.0) for row in rows)
         return self.loader.load(rows, [0] * len(rows), captions=texts, place=place).batch
-
-
-def grouped(items: Iterator[Item], stream: int, *, batch: int) -> Iterator[Pack]:
-    """Batches of one bucket of a stream."""
-    return group(items, stream=stream, batch=batch)

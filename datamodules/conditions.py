@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PATTERNS = ("none", "first", "prefix", "suffix")
+NONE, FIRST, PREFIX, SUFFIX = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +49,29 @@ def conditions(weights: Mapping[str, float], *, seed: int) -> Conditions:
     return Conditions(levels=tuple((total / total[-1]).tolist()), seed=seed)
 
 
-def settle(pattern: int, level: float, *, frames: int, tails: Sequence[int], image: bool) -> tuple[str, int]:
-    """The pattern a sample really has and its cut: p frames given for a prefix, tail m for a suffix."""
-    name = PATTERNS[pattern]
-    if image or frames < 2 or (name == "suffix" and not tails):
-        return "none", 0
-    if name == "first":
-        return name, 1
-    if name == "prefix":
-        return name, 1 + int(level * (frames - 1))
-    if name == "suffix":
-        return name, int(tails[int(level * len(tails))])
-    return name, 0
+def settle(
+    pattern: NDArray[np.int64],
+    level: NDArray[np.float64],
+    *,
+    frames: NDArray[np.int64],
+    tails: NDArray[np.int64],
+    tail_counts: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pattern that samples of `frames` latent frames really have, and the cut: p frames given for a prefix, tail m.
+
+    `tails` (n, k) holds the starts of a sample's `tail_counts` tails.
+    """
+    suffix = pattern == SUFFIX
+    settled = np.where((frames < 2) | (suffix & (tail_counts == 0)), NONE, pattern)
+    tail = (level * tail_counts).astype(np.int64)
+    starts = tails[np.arange(len(tails)), np.minimum(tail, max(tails.shape[1] - 1, 0))] if tails.size else tail
+    prefix = 1 + (level * (frames - 1)).astype(np.int64)
+    return settled, np.choose(settled, [0, 1, prefix, starts])
 
 
-def frame_counts(name: str, cut: int, frames: int) -> tuple[int, int]:
-    """Latent frames of a sample in all, and how many of them are given."""
-    if name == "suffix":
-        return frames + 1, frames - cut
-    return frames, cut
+def frame_counts(
+    pattern: NDArray[np.int64], cut: NDArray[np.int64], frames: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Latent frames of samples in all, and how many of them are given."""
+    suffix = pattern == SUFFIX
+    return frames + suffix, np.where(suffix, frames - cut, cut)

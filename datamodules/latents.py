@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import LightningDataModule
 
 from datamodules import captions, conditions, index
+from datamodules.choose import Chosen, announce, choose
 from datamodules.conditions import Conditions, frame_counts, settle
 from datamodules.index import Index, LatentIndex
 from datamodules.loader import Batches
 from datamodules.order import deal
-from datamodules.packs import Item, Pack, pack
+from datamodules.packs import Fill, Items, items
 from datamodules.plan import Micros, Plan
 from datamodules.shards import Shards
 from datamodules.steps import micros
 from datamodules.tokens import PackLoader
-from dit_video import log
 from dit_video.errors import ConfigError
+from dit_video.models.dit.flops import flops
 from dit_video.shapes import LatentShape
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class LatentData(LightningDataModule):
     """Packs of latent clips.
 
     Args:
-        dataset: folder of a curated dataset.
+        dataset: folder or URL of a curated dataset; or several with how often an epoch has each sample of them:
+            {DIR: 1, OTHER: 0.5}.
         latents: name of the latent sidecar made by step=encode.
         length: tokens of a pack.
         patch: side of a patch of latents; the DiT's.
@@ -45,7 +47,13 @@ class LatentData(LightningDataModule):
         captions: weight of each caption by name; `source` is the one that came with the clip.
         dropout: probability of an empty caption, for guidance.
         validation: fraction of clips held out (and the last of each source with several); 0 for none.
+        filter: thresholds by score, [low, high] with null for open: {motion: [0.02, null]}.
+        drop_long: leave out clips that are longer than a pack, instead of refusing them.
+        width: the DiT's; the wider, the less does attention weigh in the cost of a clip.
         max_bad_fraction: damaged share at which the run stops.
+        cache: folder in which members of remote shards are kept; null for none.
+        cache_gb: most that it may hold, in 10^9 bytes.
+        patience: seconds for which storage that does not answer is asked again, before the run stops.
         workers: loader processes; any number gives the same batches.
         seed: key of the order, the conditions and the captions.
     """
@@ -53,7 +61,7 @@ class LatentData(LightningDataModule):
     def __init__(
         self,
         *,
-        dataset: str,
+        dataset: str | Mapping[str, float],
         latents: str = "vae",
         length: int = 1024,
         patch: int = 1,
@@ -67,27 +75,33 @@ class LatentData(LightningDataModule):
         captions: Mapping[str, float] | None = None,
         dropout: float = 0.1,
         validation: float = 0.02,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 the key is datamodules.filter
+        drop_long: bool = False,
+        width: int = 1152,
         max_bad_fraction: float = 0.01,
+        cache: str | None = None,
+        cache_gb: float = 20.0,
+        patience: float = 300.0,
         workers: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.dataset, self.name, self.length, self.patch = str(dataset), latents, length, patch
+        self.datasets = index.weights_of(dataset)
+        self.name, self.length, self.patch, self.width = latents, length, patch, width
         self.packs, self.micro, self.lookahead = packs, micro, lookahead
         self.streams, self.mix, self.window, self.seed = streams, mix, window, seed
         self.patterns = dict(conditions or {"none": 0.7, "first": 0.1, "prefix": 0.1, "suffix": 0.1})
         self.weights, self.dropout = dict(captions or {"source": 1.0}), dropout
-        self.held = validation
+        self.held, self.bounds, self.drop_long = validation, dict(filter or {}), drop_long
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
-        about = str(index.describe(self.dataset)["fingerprint"])
-        self.fingerprint = index.combine(about, *map(str, sorted(self.recipe(self.dataset, latents).items())))
+        self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
+        self.fingerprint = index.combine(index.fingerprint_of(self.datasets), *self.recipe())
         self.begin(0, 0, 0, 1)
 
-    @staticmethod
-    def recipe(dataset: str, latents: str) -> dict[str, object]:
+    def recipe(self) -> list[str]:
         """The parts of the sidecar's recipe that decide its contents; DataError where it is missing."""
-        found = index.load_recipe(dataset, latents)
-        return {key: value for key, value in found.items() if key != "vae"}
+        found = index.agreed(tuple(self.datasets), self.name)
+        return [str(part) for part in sorted(found.items()) if part[0] not in {"vae", "dataset_fingerprint"}]
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:
         """Start at `step` of a run of `samples` samples, as rank `rank` of `ranks`; sets `micros`."""
@@ -97,7 +111,7 @@ class LatentData(LightningDataModule):
     @cached_property
     def index(self) -> Index:
         """The dataset's index."""
-        return index.load(self.dataset)
+        return index.load(self.datasets)
 
     @cached_property
     def latents(self) -> LatentIndex:
@@ -120,7 +134,7 @@ class LatentData(LightningDataModule):
         return PackLoader(
             index=self.index,
             latents=self.latents,
-            shards=Shards(),
+            shards=self.shards,
             channels=self.channels,
             patch=self.patch,
             length=self.length,
@@ -134,77 +148,65 @@ class LatentData(LightningDataModule):
 
     def texts(self) -> list[str]:
         """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
-        rows = self.rows.tolist()
-        return [text for named in self.captions.texts.values() for row in rows if (text := named[row])]
+        return self.captions.learnable(self.chosen.rows)
 
     @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """Rows to train on: with a latent that fits into a pack under any pattern, and a caption."""
+    def chosen(self) -> Chosen:
+        """The rows of training: with a caption, and a latent that fits into a pack under any pattern; in the filter."""
         longest = (self.latents.frames + 1) * self.frame_tokens
-        usable = [self.captions.has(row) for row in range(len(self.index))]
         encoded = self.latents.frames > 0
-        fits = longest <= self.length
-        if not (encoded & fits).any():
+        long = encoded & (longest > self.length)
+        if long.any() and (not self.drop_long or (long == encoded).all()):
+            least, most = (int(pick(longest[encoded])) for pick in (np.min, np.max))
             raise ConfigError(
-                f"no clip fits into a pack of {self.length} tokens, the smallest takes "
-                f"{min(longest[encoded].tolist(), default=0)}; raise datamodules.length"
+                f"{int(long.sum())} of {int(encoded.sum())} clips do not fit into a pack of {self.length} tokens: they "
+                f"take {least} to {most}; raise datamodules.length, or leave them out by datamodules.drop_long=true"
             )
-        held = index.held_out(self.index, self.held)
-        log.get("dit_video.datamodules").info(
-            "%d of %d clips to train on (%d not encoded, %d too long for a pack of %d tokens)",
-            int((encoded & fits & ~held).sum()),
-            len(held),
-            int((~encoded).sum()),
-            int((encoded & ~fits).sum()),
-            self.length,
-        )
-        return np.flatnonzero(encoded & fits & ~held & np.asarray(usable))
+        unfit = {"not encoded": ~encoded, "longer than a pack": long, "without a caption": ~self.captions.known}
+        return choose(self.index, unfit, bounds=self.bounds, validation=self.held)
 
     @cached_property
     def plan(self) -> Plan:
-        """The order of the run."""
+        """The order of the run; says what is left out."""
+        announce(self.chosen)
         dealt = deal(
-            self.index.shard, self.rows, packs=self.packs, streams=self.streams, window=self.mix, seed=self.seed
+            self.index.dataset,
+            self.index.shard,
+            self.chosen.rows,
+            weights=tuple(self.datasets.values()),
+            packs=self.packs,
+            streams=self.streams,
+            window=self.mix,
+            seed=self.seed,
         )
         drawn = conditions.conditions(self.patterns, seed=self.seed)
         return Plan(
             order=dealt,
             measure=partial(self.measure, drawn),
-            packer=partial(packed, length=self.length, lookahead=self.lookahead),
+            packer=Fill(length=self.length, lookahead=self.lookahead),
             packs=self.packs,
             micro=self.micro,
             window=self.window,
             seed=self.seed,
         )
 
-    def measure(self, drawn: Conditions, stream: int, rows: NDArray[np.int64], ordinal: int) -> Iterator[Item]:
+    def measure(self, drawn: Conditions, stream: int, rows: NDArray[np.int64], ordinal: int) -> Items:
         """Items of a stretch of a stream with their conditions; attention makes the cost quadratic."""
-        ordinals = ordinal + np.arange(len(rows))
+        found, ordinals = self.latents, ordinal + np.arange(len(rows))
         pattern, level = drawn.draw(stream, ordinals)
-        frames, area = self.latents.frames[rows].tolist(), self.frame_tokens[rows].tolist()
-        for at, row in enumerate(rows.tolist()):
-            tails, image = self.latents.tails[row], bool(self.index.image[row])
-            name, cut = settle(int(pattern[at]), float(level[at]), frames=frames[at], tails=tails, image=image)
-            whole, given = frame_counts(name, cut, frames[at])
-            tokens = whole * area[at]
-            weight = float((whole - given) * area[at])
-            yield Item(
-                row=row,
-                ordinal=ordinal + at,
-                tokens=tokens,
-                weight=weight,
-                cost=float(tokens) ** 2,
-                pattern=name,
-                cut=cut,
-            )
+        frames, area = found.frames[rows], self.frame_tokens[rows]
+        tails = {"tails": found.tails[rows], "tail_counts": found.tail_counts[rows]}
+        pattern, cut = settle(pattern, level, frames=frames, **tails)
+        whole, given = frame_counts(pattern, cut, frames)
+        tokens = whole * area
+        cost = flops(tokens=tokens, frames=whole, width=self.width, depth=1, words=0, text_width=0, inside=0)
+        weight = ((whole - given) * area).astype(np.float64)
+        return items(
+            rows, ordinals, tokens=tokens, weight=weight, cost=cost.astype(np.float64), pattern=pattern, cut=cut
+        )
 
     def train_dataloader(self) -> Batches:
         """Micro-batches from where `begin` said; ends when the run's samples are seen."""
         step, samples, rank, ranks = self.started
         source = Micros(plan=self.plan, captions=self.captions, step=step, samples=samples, rank=rank, ranks=ranks)
         return Batches(self.loader, source, workers=self.workers, max_bad_fraction=self.max_bad_fraction)
-
-
-def packed(items: Iterator[Item], stream: int, *, length: int, lookahead: int) -> Iterator[Pack]:
-    """Packs of a stream."""
-    return pack(items, stream=stream, length=length, lookahead=lookahead)

@@ -1,24 +1,21 @@
-"""The plan of a run, shared by both datamodules: rows that take part, streams, packs, steps, and their loader."""
+"""The plan of a run, shared by both datamodules: rows that take part, streams, packs and steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from datamodules.captions import Captions
 from datamodules.order import Order
-from datamodules.packs import Item, Pack
-from datamodules.steps import Micro, Step, share, steps
+from datamodules.packs import Items, Pack, Packer, Packs, pack
+from datamodules.steps import Micro, Step, Window, share, windows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LEAST_SEEN = 1000  # samples before a share of bad ones means anything
-
-Measure = Callable[[int, "NDArray[np.int64]", int], Iterable[Item]]
+Measure = Callable[[int, "NDArray[np.int64]", int], Items]
 """`measure(stream, rows, ordinal)`: the items of `rows`, whose first has this ordinal in the stream."""
 
 
@@ -28,33 +25,39 @@ class Plan:
 
     order: Order
     measure: Measure
-    packer: Callable[[Iterable[Item], int], Iterator[Pack]]
+    packer: Packer
     packs: int
     micro: int
     window: int
     seed: int
 
-    def items(self, stream: int) -> Iterator[Item]:
-        """Samples of a stream with their ordinals and costs, without end."""
+    def items(self, stream: int) -> Iterator[Items]:
+        """Samples of a stream with their ordinals and costs, a stretch at a time, without end."""
         ordinal = 0
         for rows in self.order.stream(stream):
-            yield from self.measure(stream, rows, ordinal)
+            yield self.measure(stream, rows, ordinal)
             ordinal += len(rows)
+
+    def streams(self) -> list[Iterator[Packs]]:
+        """The packs of every stream."""
+        return [pack(self.items(stream), self.packer, stream=stream) for stream in range(self.order.streams)]
+
+    def windows(self, first: int = 0) -> Iterator[Window]:
+        """The steps in windows, from the one that step `first` is in."""
+        return windows(self.streams(), packs=self.packs, window=self.window, seed=self.seed, first=first)
 
     def steps(self, first: int = 0) -> Iterator[Step]:
         """Steps from `first` on."""
-        streams = [self.packer(self.items(stream), stream) for stream in range(self.order.streams)]
-        return islice(steps(streams, packs=self.packs, window=self.window, seed=self.seed), first, None)
+        for window in self.windows(first):
+            for at in range(max(first - window.first, 0), len(window)):
+                yield window.step(at)
 
     def run(self, *, step: int, samples: int) -> Iterator[Step]:
         """Steps from `step` on until `samples` samples are seen."""
-        before = 0
-        for number, found in enumerate(self.steps()):
-            if before >= samples:
+        for found in self.steps(step):
+            if found.samples_seen - sum(len(one.items) for one in found.packs) >= samples:
                 return
-            before = found.samples_seen
-            if number >= step:
-                yield found
+            yield found
 
 
 @dataclass(frozen=True, kw_only=True)

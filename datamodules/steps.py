@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from datamodules.packs import Pack
+import numpy as np
+
+from datamodules.packs import Pack, Packs, joined
 from dit_video.batch import Place
 from dit_video.errors import ConfigError
 from dit_video.seeds import rng
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +46,79 @@ class Micro:
     captions: tuple[str, ...] = ()
 
 
-def steps(streams: Sequence[Iterator[Pack]], *, packs: int, window: int, seed: int) -> Iterator[Step]:
-    """All steps from 0 on; `packs` is a multiple of the number of streams."""
-    number = samples = turn = 0
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The packs of some steps that follow one another, from step `first` on.
+
+    `parts` has as many packs of every stream; the columns `stream`, `number`, `items`, `tokens`, `weight` and `cost`
+    are (steps, packs), each step's packs by rising cost; `samples_seen` (steps,) includes the step.
+    """
+
+    first: int
+    parts: tuple[Packs, ...]
+    stream: NDArray[np.int64]
+    number: NDArray[np.int64]
+    items: NDArray[np.int64]
+    tokens: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    samples_seen: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def step(self, at: int) -> Step:
+        """Step number first + at."""
+        chosen = zip(self.stream[at].tolist(), self.number[at].tolist(), strict=True)
+        packs = tuple(self.parts[stream].pack(number - self.parts[stream].first) for stream, number in chosen)
+        return Step(number=self.first + at, samples_seen=int(self.samples_seen[at]), packs=packs)
+
+
+class Feed:
+    """Packs of a stream, taken some at a time."""
+
+    def __init__(self, packs: Iterator[Packs]) -> None:
+        self.packs = packs
+        self.rest: list[Packs] = []
+
+    def take(self, count: int) -> Packs:
+        """The next `count` packs."""
+        while sum(map(len, self.rest)) < count:
+            self.rest.append(next(self.packs))
+        whole = joined(self.rest)
+        self.rest = [whole[count:]]
+        return whole[:count]
+
+
+def windows(
+    streams: Sequence[Iterator[Packs]], *, packs: int, window: int, seed: int, first: int = 0
+) -> Iterator[Window]:
+    """All windows of steps, from the one that step `first` is in; `packs` is a multiple of the number of streams."""
+    feeds, samples, turn = [Feed(stream) for stream in streams], 0, 0
+    each = window * packs // len(streams)
     while True:
-        pool = [next(stream) for _ in range(window * packs // len(streams)) for stream in streams]
-        pool.sort(key=lambda pack: (pack.cost, pack.stream, pack.number))
-        for place in rng(seed, "steps", turn).permutation(window).tolist():
-            chosen = tuple(pool[place * packs : (place + 1) * packs])
-            samples += sum(len(pack.items) for pack in chosen)
-            yield Step(number=number, samples_seen=samples, packs=chosen)
-            number += 1
+        parts = tuple(feed.take(each) for feed in feeds)
+        if (turn + 1) * window > first:
+            yield regroup(parts, packs=packs, window=window, seed=seed, turn=turn, samples=samples)
+        samples += sum(len(part.items) for part in parts)
         turn += 1
+
+
+def regroup(parts: tuple[Packs, ...], *, packs: int, window: int, seed: int, turn: int, samples: int) -> Window:
+    """The steps of one window, after `samples` samples: packs by cost, the steps in a random order."""
+    columns = {
+        "stream": np.concatenate([np.full(len(part), part.stream) for part in parts]),
+        "number": np.concatenate([part.first + np.arange(len(part)) for part in parts]),
+        "items": np.concatenate([part.counts for part in parts]),
+        "tokens": np.concatenate([part.sums(part.items.tokens) for part in parts]),
+        "weight": np.concatenate([part.sums(part.items.weight) for part in parts]),
+        "cost": np.concatenate([part.sums(part.items.cost) for part in parts]),
+    }
+    by_cost = np.lexsort((columns["number"], columns["stream"], columns["cost"]))
+    places = by_cost.reshape(window, packs)[rng(seed, "steps", turn).permutation(window)]
+    dealt = {name: column[places] for name, column in columns.items()}
+    seen = samples + np.cumsum(dealt["items"].sum(1))
+    return Window(first=turn * window, parts=parts, samples_seen=seen, **dealt)
 
 
 def micros(*, packs: int, micro: int, ranks: int) -> int:
@@ -63,14 +130,20 @@ def micros(*, packs: int, micro: int, ranks: int) -> int:
     return packs // (micro * ranks)
 
 
+def turns(*, count: int, ranks: int) -> NDArray[np.int64]:
+    """Which of a step's micro-batches, by rising cost, a rank takes, (ranks, count): to and fro, so sums are alike."""
+    dealt = np.arange(count * ranks).reshape(count, ranks)
+    dealt[1::2] = dealt[1::2, ::-1]
+    return dealt.T
+
+
 def share(step: Step, *, micro: int, rank: int, ranks: int) -> Iterator[Micro]:
-    """The micro-batches of a rank: every `ranks`-th, so that the ranks' costs are alike."""
+    """The micro-batches of a rank."""
     count = len(step.packs) // (micro * ranks)
     weight = step.weight
-    for number in range(count):
-        first = (number * ranks + rank) * micro
-        chosen = step.packs[first : first + micro]
-        place = Place(
+    for number, place in enumerate(turns(count=count, ranks=ranks)[rank].tolist()):
+        chosen = step.packs[place * micro : (place + 1) * micro]
+        at = Place(
             step=step.number,
             samples_seen=step.samples_seen,
             micro=number,
@@ -78,4 +151,4 @@ def share(step: Step, *, micro: int, rank: int, ranks: int) -> Iterator[Micro]:
             packs=tuple((pack.stream, pack.number) for pack in chosen),
             step_weight=weight,
         )
-        yield Micro(place=place, packs=chosen)
+        yield Micro(place=at, packs=chosen)

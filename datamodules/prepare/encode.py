@@ -3,13 +3,14 @@
 - Beside the whole clip (`clip`) stand the latents of its last frames, each encoded as a clip of its own (`tail1`, ...):
   what a suffix is conditioned on must not have seen the frames before it.
 - The recipe names the VAE by the hash of its weights; other weights or settings under the same name are an error.
-- A shard that stands is not encoded again.
+- A shard that stands is not encoded again. Another process may work at the same sidecar: it takes other shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,11 +20,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from datamodules import index
-from datamodules.buckets import buckets
+from datamodules.buckets import Buckets, buckets
 from datamodules.pixels import ClipLoader, to_video
-from datamodules.prepare import store
-from datamodules.prepare.rows import alike, reader
-from dit_video import log
+from datamodules.prepare import rows, store
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of, load_vae, weights_hash
 from dit_video.shapes import Compression
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_TAILS = 4
+WORDS = {"vae_hash": "vae= has other weights", store.FINGERPRINT: "its clips were of another dataset in this folder"}
 
 
 class Encoder(Protocol):
@@ -49,15 +49,13 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What encoding needs at hand."""
+    """A VAE, where it runs, what its latents are stored as, and where."""
 
     vae: Encoder
-    loader: ClipLoader
+    found: index.Index
     folder: Path
-    batch: int
     device: torch.device
     dtype: torch.dtype
-    workers: int
 
 
 def tails_of(frames: int) -> tuple[int, ...]:
@@ -65,19 +63,6 @@ def tails_of(frames: int) -> tuple[int, ...]:
     if frames - 1 <= MOST_TAILS:
         return tuple(range(1, frames))
     return tuple(round(place) for place in np.linspace(1, frames - 1, MOST_TAILS))
-
-
-def agree(path: Path, recipe: Mapping[str, Any]) -> None:
-    """Write the recipe, or compare it with the one that stands; ConfigError names the key that differs."""
-    if not path.is_file():
-        store.write_json(path, recipe)
-        return
-    saved = index.load_recipe(path.parents[2], path.parent.name)
-    for key in (key for key in recipe if key != "vae" and saved.get(key) != recipe[key]):
-        what = "vae= has other weights" if key == "vae_hash" else f"{key}={recipe[key]} was {saved.get(key)}"
-        raise ConfigError(
-            f"{path.parent} was encoded otherwise: {what}; choose another name=NAME, or delete that folder"
-        )
 
 
 def latents_of(job: Job, videos: Sequence[NDArray[np.uint8]]) -> list[dict[str, Tensor]]:
@@ -99,24 +84,22 @@ def encoded(job: Job, pixels: Tensor) -> Tensor:
     return latent.to(job.dtype)
 
 
-def encode_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
-    """Encode the rows of a shard and write tar and index; yields as rows are done."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for same in alike(job.loader, rows, batch=job.batch, workers=job.workers, what="encoded"):
-        found |= zip(same, latents_of(job, [*same.values()]), strict=True)
-        yield from same
-    keys = {row: job.loader.index.key[row] for row in found}
-    data = {row: save(found[row]) for row in sorted(found)}
+def write_shard(
+    job: Job, shard: int, made: Mapping[int, Mapping[str, Tensor]], damaged: Mapping[int, str] | None = None
+) -> None:
+    """Write the latents of a shard's rows: the tar, then its table, which says why rows are left out as damaged."""
+    keys = job.found.key
+    data = {row: save(dict(parts)) for row, parts in made.items()}
     members = ({"__key__": keys[row], "safetensors": data[row]} for row in data)
     places, digest = store.write_tar(job.folder / f"{shard:06d}.tar", members)
     table = [
-        {"key": keys[row], "tails": [int(name[4:]) for name in found[row] if name.startswith("tail")]}
-        | dict(zip(("frames", "height", "width"), found[row]["clip"].shape[1:], strict=True))
+        {"key": keys[row], "tails": [int(name[4:]) for name in made[row] if name.startswith("tail")]}
+        | dict(zip(("frames", "height", "width"), made[row]["clip"].shape[1:], strict=True))
         | {"offset": place["safetensors"][0], "size": place["safetensors"][1], "sha256": store.sha256(data[row])}
         for row, place in zip(data, places, strict=True)
     ]
-    about = {"tar_sha256": digest}
-    store.write_table(job.folder / f"{shard:06d}.parquet", table, schema=latent_schema(), metadata=about)
+    about = {"tar_sha256": digest} | rows.about(job.found, damaged or {})
+    store.write_table(rows.table(job.folder, shard), table, schema=latent_schema(), metadata=about)
 
 
 def latent_schema() -> Any:
@@ -142,6 +125,8 @@ def encode(
     dtype: str = "float16",
     device: str = "auto",
     workers: int = 1,
+    part: str | None = None,
+    max_bad_fraction: float = 0.01,
 ) -> None:
     """Encode the clips of a dataset with a trained VAE into the sidecar latents/NAME.
 
@@ -158,11 +143,23 @@ def encode(
         dtype: what latents are stored as: float16, bfloat16 or float32.
         device: where the VAE runs: auto, cpu, cuda, ...
         workers: processes that decode.
+        part: i/n does the shards with number % n == i alone, for several machines.
+        max_bad_fraction: damaged share of the clips at which the step stops.
     """
-    found = index.load(dataset)
+    found = rows.load(dataset)
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
     recipe = Recipe(vae=str(Path(vae).resolve()), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
-    encode_with(load_vae(vae), found, recipe, name=name, batch=batch, device=device_of(device), workers=workers)
+    encode_with(
+        load_vae(vae),
+        found,
+        recipe,
+        name=name,
+        batch=batch,
+        device=device_of(device),
+        workers=workers,
+        part=part,
+        max_bad_fraction=max_bad_fraction,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +173,16 @@ class Recipe:
 
 
 def encode_with(
-    vae: Encoder, found: index.Index, recipe: Recipe, *, name: str, batch: int, device: torch.device, workers: int
+    vae: Encoder,
+    found: index.Index,
+    recipe: Recipe,
+    *,
+    name: str,
+    batch: int,
+    device: torch.device,
+    workers: int,
+    part: str | None = None,
+    max_bad_fraction: float = 0.01,
 ) -> None:
     """Encode a dataset with a VAE at hand; as `encode`."""
     kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -184,45 +190,47 @@ def encode_with(
         raise ConfigError(f"dtype={recipe.dtype} must be one of {', '.join(kinds)}")
     if isinstance(vae, torch.nn.Module):
         vae = vae.to(device).eval()
-    compression, asked = vae.compression, recipe.buckets
-    table = buckets(
+    loader = rows.reader(found, table_of(vae.compression, recipe.buckets), recipe.fps)
+    folder = rows.home(found) / "latents" / name
+    job = Job(vae=vae, found=found, folder=folder, device=device, dtype=kinds[recipe.dtype])
+    stage = rows.Stage(
+        found=found,
+        folder=folder,
+        what="encoded",
+        read=loader.pixels,
+        make=partial(latents_of, job),
+        write=partial(write_shard, job),
+        batch=batch,
+        workers=workers,
+        max_bad_fraction=max_bad_fraction,
+    )
+    usable = [row for row, shape in enumerate(loader.shapes) if shape is not None]
+    if not usable:
+        raise DataError(f"no clip of {found.folders[0]} has as many frames as a bucket; lower frames, or raise fps")
+    store.agree(folder / "recipe.json", about(recipe, vae, loader), skip=("vae",), words=WORDS)
+    short = len(found) - len(usable)
+    rows.finish(
+        stage, usable, part=part, what="encode", rest=f"{short} of {len(found)} clips are too short for a bucket"
+    )
+
+
+def table_of(compression: Compression, asked: Mapping[str, Any]) -> Buckets:
+    """The bucket table of a recipe."""
+    return buckets(
         sizes=asked.get("sizes"),
         pixels=asked.get("pixels", 0),
         frames=asked.get("frames", 0),
         time=compression.time,
         multiple=compression.space * asked["patch"],
     )
-    folder = Path(found.folder) / "latents" / name
-    about = asdict(recipe) | {"vae_hash": weights_hash(vae), "compression": asdict(compression)}
-    loader = reader(found, table, recipe.fps)
-    about["table"] = [str(shape) for shape in sorted({shape for shape in loader.shapes if shape is not None})]
-    agree(folder / "recipe.json", about)
-    job = Job(
-        vae=vae,
-        loader=loader,
-        folder=folder,
-        batch=batch,
-        device=device,
-        dtype=kinds[recipe.dtype],
-        workers=workers,
-    )
-    run(job, found)
 
 
-def run(job: Job, found: index.Index) -> None:
-    """Encode the shards that are missing, and say what came out."""
-    shapes = job.loader.shapes
-    shards: dict[int, list[int]] = {shard: [] for shard in sorted(set(found.shard.tolist()))}
-    for row, shape in enumerate(shapes):
-        if shape is not None:
-            shards[int(found.shard[row])].append(row)
-    if not any(shards.values()):
-        raise DataError(f"no clip of {found.folder} has as many frames as a bucket; lower frames, or raise fps")
-    todo = {shard: rows for shard, rows in shards.items() if not (job.folder / f"{shard:06d}.parquet").is_file()}
-    total = sum(map(len, todo.values()))
-    log.say(f"encoding {total} of {len(found)} clips, {len(todo)} of {len(shards)} shards, into {job.folder}")
-    work = (row for shard, rows in todo.items() for row in encode_shard(job, shard, rows))
-    for _ in log.progress(work, what="encode", total=total, unit="clip"):
-        pass
-    short = sum(shape is None for shape in shapes)
-    log.say(f"{len(found) - short} clips have latents, {short} were too short for a bucket -> {job.folder}")
+def about(recipe: Recipe, vae: Encoder, loader: ClipLoader) -> dict[str, Any]:
+    """What recipe.json says."""
+    shapes = sorted({shape for shape in loader.shapes if shape is not None})
+    return asdict(recipe) | {
+        "vae_hash": weights_hash(vae),
+        "compression": asdict(vae.compression),
+        "table": [str(shape) for shape in shapes],
+        store.FINGERPRINT: rows.fingerprint(loader.index),
+    }

@@ -7,24 +7,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules import index
 from datamodules.buckets import Buckets, buckets
-from datamodules.prepare import store
-from datamodules.prepare.captions import sidecar_schema
+from datamodules.prepare import rows, store
+from datamodules.prepare.captions import check_name, sidecar_schema
 from datamodules.prepare.curate import clean_caption
-from datamodules.prepare.rows import alike, reader
-from dit_video import log
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of
 from dit_video.pipeline.recaption import load
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from datamodules.pixels import ClipLoader
     from dit_video.pipeline.recaption import Words
 
@@ -37,12 +39,10 @@ class Job:
     """What captioning needs at hand; `kept` are finished rows by key."""
 
     words: Words
-    loader: ClipLoader
+    found: index.Index
     folder: Path
     kept: Mapping[str, Row]
-    batch: int
     max_tokens: int
-    workers: int
 
 
 def recaption(
@@ -56,6 +56,8 @@ def recaption(
     ema: bool = True,
     device: str = "auto",
     workers: int = 1,
+    part: str | None = None,
+    max_bad_fraction: float = 0.01,
 ) -> None:
     """Describe the clips of a dataset with a trained recaptioner, as captions/NAME.
 
@@ -69,38 +71,26 @@ def recaption(
         ema: use the averaged weights.
         device: where the recaptioner runs: auto, cpu, cuda, ...
         workers: processes that decode.
+        part: i/n does the shards with number % n == i alone, for several machines.
+        max_bad_fraction: damaged share of the clips at which the step stops.
     """
-    if name in {"source", keep} or not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigError(
-            f"name={name} cannot name these captions; use letters and digits, not 'source', not keep's name"
-        )
-    if batch < 1 or max_tokens < 1:
-        raise ConfigError(f"batch and max_tokens must be at least 1, got {batch} and {max_tokens}")
-    found = index.load(dataset)
+    check_name(name, keep)
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
+    found = rows.load(dataset)
     kept = existing(found, keep) if keep else {}
     words = load(recaptioner, ema=ema, device=device_of(device))
-    loader = read_as(found, words.settings)
-    folder = Path(dataset) / "captions" / name
-    job = Job(
-        words=words,
-        loader=loader,
-        folder=folder,
-        kept=kept,
-        batch=batch,
-        max_tokens=max_tokens,
-        workers=workers,
-    )
-    run(job, found)
+    job = Job(words=words, found=found, folder=rows.home(found) / "captions" / name, kept=kept, max_tokens=max_tokens)
+    run(job, batch=batch, workers=workers, part=part, max_bad_fraction=max_bad_fraction)
 
 
 def existing(found: index.Index, keep: str) -> dict[str, Row]:
     """Rows of the sidecar captions/KEEP by key; DataError where there is none."""
-    rows = index.tables(Path(found.folder) / "captions" / keep)
-    if not rows:
-        raise DataError(f"{found.folder} has no captions/{keep}; make them with step=captions, or leave keep out")
-    columns = ("key", "text", "model", "created")
-    listed = [dict(zip(columns, values, strict=True)) for values in zip(*(rows[c] for c in columns), strict=True)]
-    return {row["key"]: row for row in listed}
+    columns, folder = ["key", "text", "model", "created"], f"{found.folders[0]}/captions/{keep}"
+    listed, _ = index.sidecar(folder, shards=index.shards_of(found)[0], wanted=columns)
+    if listed is None:
+        raise DataError(f"{found.folders[0]} has no captions/{keep}; make them with step=captions, or leave keep out")
+    return {row["key"]: row for row in listed.select(columns).to_pylist()}
 
 
 def read_as(found: index.Index, settings: Mapping[str, Any]) -> ClipLoader:
@@ -109,52 +99,60 @@ def read_as(found: index.Index, settings: Mapping[str, Any]) -> ClipLoader:
         **{"sizes": None, "pixels": 128 * 128, "frames": 17, "time": 4, "multiple": 16}
         | {key: settings[key] for key in SIZES if settings.get(key) is not None}
     )
-    return reader(found, table, float(settings.get("fps", 12.0)))
+    return rows.reader(found, table, float(settings.get("fps", 12.0)))
 
 
-def run(job: Job, found: index.Index) -> None:
+def run(job: Job, *, batch: int, workers: int, part: str | None = None, max_bad_fraction: float = 0.01) -> None:
     """Caption the shards that are missing, and say what came out."""
-    shards: dict[int, list[int]] = {shard: [] for shard in sorted(set(found.shard.tolist()))}
-    for row, shard in enumerate(found.shard.tolist()):
-        shards[shard].append(row)
-    todo = {shard: rows for shard, rows in shards.items() if not finished(job, shard)}
-    total = sum(map(len, todo.values()))
-    log.say(f"captioning {total} of {len(found)} clips, {len(todo)} of {len(shards)} shards, into {job.folder}")
-    work = (row for shard, rows in todo.items() for row in caption_shard(job, shard, rows))
-    done = sum(1 for _ in log.progress(work, what="recaption", total=total, unit="clip"))
-    copied = sum(key in job.kept for key in found.key)
-    log.say(f"{done} captioned now, {copied} of all kept as they were -> {job.folder}")
+    loader = read_as(job.found, job.words.settings)
+    stage = rows.Stage(
+        found=job.found,
+        folder=job.folder,
+        what="captioned",
+        read=loader.pixels,
+        make=partial(describe, job),
+        write=partial(write_shard, job),
+        batch=batch,
+        workers=workers,
+        max_bad_fraction=max_bad_fraction,
+    )
+    check_shards(job)
+    keys = enumerate(job.found.key.to_list())
+    fresh = [row for row, key in keys if key not in job.kept and loader.shapes[row] is not None]
+    short = sum(shape is None for shape in loader.shapes)
+    copied = f"{len(job.kept)} captions are kept as they were, {short} clips are too short for a bucket"
+    rows.finish(stage, fresh, part=part, what="recaption", rest=copied)
 
 
-def finished(job: Job, shard: int) -> bool:
-    """Whether the shard stands; ConfigError if another recaptioner wrote it."""
-    about = store.metadata(job.folder / f"{shard:06d}.parquet")
-    if about is not None and about.get("recaptioner") != job.words.name:
-        raise ConfigError(
-            f"{job.folder} was written by {about.get('recaptioner', 'something else')}, not by {job.words.name}; "
-            "choose another name=NAME"
-        )
-    return about is not None
+def check_shards(job: Job) -> None:
+    """ConfigError where a shard of the sidecar was written by another recaptioner, or for another dataset."""
+    for path in sorted(job.folder.glob("*.parquet")):
+        saved = store.metadata(path) or {}
+        for key, mine in about(job, {}).items():
+            if saved.get(key, mine if key == store.FINGERPRINT else "something else") != mine:
+                what = "for another dataset in this folder" if key == store.FINGERPRINT else f"by {saved.get(key)}"
+                raise ConfigError(f"{job.folder} was written {what}, not by {job.words.name}; choose another name=NAME")
 
 
-def caption_shard(job: Job, shard: int, rows: Sequence[int]) -> Iterator[int]:
-    """Caption the rows of a shard and write its table; yields as rows are done."""
-    loader = job.loader
-    made: dict[int, Row] = {row: job.kept[loader.index.key[row]] for row in rows if loader.index.key[row] in job.kept}
-    yield from made
-    fresh = [row for row in rows if row not in made and loader.shapes[row] is not None]
-    for same in alike(loader, fresh, batch=job.batch, workers=job.workers, what="captioned"):
-        texts = job.words.captions([*same.values()], max_tokens=job.max_tokens)
-        made |= {
-            row: caption_row(loader.index.key[row], text, job.words.name) for row, text in zip(same, texts, strict=True)
-        }
-        yield from same
-    table = [made[row] for row in sorted(made)]
-    about = {"recaptioner": job.words.name}
-    store.write_table(job.folder / f"{shard:06d}.parquet", table, schema=sidecar_schema(), metadata=about)
+def about(job: Job, damaged: Mapping[int, str]) -> dict[str, str]:
+    """Metadata of a shard's table."""
+    return {"recaptioner": job.words.name} | rows.about(job.found, damaged)
 
 
-def caption_row(key: str, text: str, model: str) -> Row:
-    """A row of captions/NAME: the caption of the sample `key`, written now by `model`."""
+def describe(job: Job, videos: Sequence[NDArray[np.uint8]]) -> list[str]:
+    """Captions of videos of one size."""
+    return job.words.captions(videos, max_tokens=job.max_tokens)
+
+
+def write_shard(job: Job, shard: int, made: Mapping[int, str], damaged: Mapping[int, str]) -> None:
+    """Write the captions of a shard: those that are kept, and those made now."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"key": key, "text": clean_caption(text), "model": model, "created": created}
+    listed = []
+    for row in rows.of_shard(job.found, shard):
+        key = job.found.key[row]
+        if key in job.kept:
+            listed.append(job.kept[key])
+        elif row in made:
+            text = clean_caption(made[row])
+            listed.append({"key": key, "text": text, "model": job.words.name, "created": created})
+    store.write_table(rows.table(job.folder, shard), listed, schema=sidecar_schema(), metadata=about(job, damaged))

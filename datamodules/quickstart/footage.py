@@ -61,7 +61,7 @@ def requests(folder: Path, data: Path, rows: Sequence[dict[str, Any]], *, seed: 
 def told(clips: ClipData, texts: dict[str, str]) -> list[dict[str, Any]]:
     """One prompt of each text, a few of them; without any text one prompt that says nothing."""
     found: dict[str, dict[str, Any]] = {}
-    for row in clips.rows(held_out=False).tolist():
+    for row in clips.chosen.rows.tolist():
         text, shape = texts[clips.index.key[row]], clips.loader.shape(row)
         seconds = shape.frames / clips.fps if shape.frames > 1 else 0.0
         line = {"row": "samples", "prompt": text, "size": f"{shape.width}x{shape.height}", "seconds": seconds}

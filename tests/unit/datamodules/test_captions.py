@@ -7,20 +7,25 @@ import pytest
 
 from datamodules import index
 from datamodules.captions import Captions, captions
+from datamodules.columns import Texts
 from dit_video.errors import ConfigError
 
 
 def test_weights_dropout_and_fallback() -> None:
     made = Captions(
-        texts={"source": ["a", "b"], "dense": ["A", None]}, weights={"source": 1.0, "dense": 3.0}, dropout=0.2, seed=0
+        texts={"source": Texts(["a", "b"]), "dense": Texts(["A", None])},
+        weights={"source": 1.0, "dense": 3.0},
+        dropout=0.2,
+        seed=0,
     )
     drawn = [made.choose(0, stream=1, ordinal=at) for at in range(4000)]
     shares = [drawn.count(text) / 4000 for text in ("", "a", "A")]
     assert np.allclose(shares, [0.2, 0.2, 0.6], atol=0.03)
     assert {made.choose(1, stream=1, ordinal=at) for at in range(200)} == {"", "b"}
     assert drawn == [made.choose(0, stream=1, ordinal=at) for at in range(4000)]
-    only = Captions(texts={"dense": ["A", None]}, weights={"dense": 1.0}, dropout=0.0, seed=0)
-    assert [only.has(0), only.has(1)] == [True, False]
+    only = Captions(texts={"dense": Texts(["A", None])}, weights={"dense": 1.0}, dropout=0.0, seed=0)
+    assert only.known.tolist() == [True, False]
+    assert made.known.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(("weights", "dropout"), [({}, 0.0), ({"source": 0.0}, 0.0), ({"source": 1.0}, 2.0)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.conditions import PATTERNS, conditions, frame_counts, settle
+from datamodules.conditions import NONE, PATTERNS, conditions, frame_counts, settle
 from dit_video.errors import ConfigError
 
 
@@ -19,16 +19,22 @@ def test_draws_follow_the_weights_and_their_key() -> None:
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_something_is_always_left_to_learn(frames: int) -> None:
-    tails = tuple(range(1, frames))
-    for pattern in range(4):
-        for level in np.linspace(0, 0.9999, 50):
-            name, cut = settle(pattern, level, frames=frames, tails=tails, image=False)
-            whole, given = frame_counts(name, cut, frames)
-            assert 0 <= given < whole
-            assert (given > 0) == (name != "none")
-            assert name == ("none" if frames == 1 else PATTERNS[pattern])
-    assert settle(3, 0.5, frames=5, tails=(), image=False) == ("none", 0)
-    assert settle(1, 0.5, frames=1, tails=(), image=True) == ("none", 0)
+    level = np.linspace(0, 0.9999, 50)
+    many, tails = np.full(50, frames), np.tile(np.arange(1, frames), (50, 1))
+    for pattern in range(len(PATTERNS)):
+        asked = np.full(50, pattern)
+        settled, cut = settle(asked, level, frames=many, tails=tails, tail_counts=np.full(50, frames - 1))
+        whole, given = frame_counts(settled, cut, many)
+        assert ((given >= 0) & (given < whole)).all()
+        assert ((given > 0) == (settled != NONE)).all()
+        assert (settled == (NONE if frames == 1 else pattern)).all()
+
+
+def test_a_clip_without_tails_has_no_suffix() -> None:
+    three = {"frames": np.array([5, 5, 1]), "tails": np.array([[0, 0], [2, 4], [0, 0]])}
+    settled, cut = settle(np.full(3, 3), np.array([0.5, 0.6, 0.5]), tail_counts=np.array([0, 2, 0]), **three)
+    assert settled.tolist() == [0, 3, 0]
+    assert cut.tolist() == [0, 4, 0]
 
 
 @pytest.mark.parametrize("weights", [{}, {"none": 0.0}, {"nome": 1.0}, {"none": -1.0, "first": 2.0}])

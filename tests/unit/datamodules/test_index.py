@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datamodules import index
+from datamodules.columns import Texts
 from dit_video.errors import DataError
 
 
@@ -15,7 +17,9 @@ def test_rows_and_sidecars_line_up(finished: Path) -> None:
     assert int(found.image.sum()) == 4
     latents = index.load_latents(found, "vae")
     assert ((latents.frames == 1) == found.image).all()
-    assert [len(tails) for tails in latents.tails] == [max(int(frames) - 1, 0) for frames in latents.frames]
+    assert latents.tail_counts.tolist() == [max(int(frames) - 1, 0) for frames in latents.frames]
+    for row, count in enumerate(latents.tail_counts):
+        assert latents.tails[row].tolist() == [*range(1, count + 1)] + [0] * (latents.tails.shape[1] - count)
     kinds = ["still" if image else "clip" for image in found.image]
     assert all(caption.startswith(kind) for caption, kind in zip(found.caption, kinds, strict=True))
 
@@ -26,15 +30,15 @@ def test_held_out_grows_with_the_fraction_and_takes_last_clips(finished: Path) -
     assert not index.held_out(found, 0.0).any()
     assert (small <= large).all()
     assert 0 < large.sum() < len(found)
-    several = index.Index(**{**vars(found), "source": ["a", "a", "a", "b", "b"] + [f"c{i}" for i in range(25)]})
+    several = replace(found, source=Texts(["a", "a", "a", "b", "b"] + [f"c{i}" for i in range(25)]))
     held = index.held_out(several, 1e-9)
     assert np.flatnonzero(held).tolist() == [2, 4]
 
 
 def test_few_sources_lose_their_last_clip(finished: Path) -> None:
     found = index.load(finished)
-    large = {name: [*getattr(found, name)] * 2 for name in ("key", "source")}
-    held = index.held_out(index.Index(**{**vars(found), **large}), 1e-9)
+    large = {name: Texts([*getattr(found, name)] * 2) for name in ("key", "source")}
+    held = index.held_out(replace(found, **large), 1e-9)
     assert held.sum() == index.SOURCES < len(found)
     assert not held[: len(found)].any()
 

@@ -25,7 +25,7 @@ def test_prompts_are_told_once_at_the_sizes_of_their_clips(clips: ClipData) -> N
     assert sorted(line["prompt"] for line in lines) == ["caption 0", "caption 1", "caption 2"]
     assert len({line["name"] for line in lines}) == 3
     for line in lines:
-        rows = [row for row in clips.rows(held_out=False) if texts[clips.index.key[row]] == line["prompt"]]
+        rows = [row for row in clips.chosen.rows.tolist() if texts[clips.index.key[row]] == line["prompt"]]
         shape = clips.loader.shape(rows[0])
         assert line["size"] == f"{shape.width}x{shape.height}"
         assert round(line["seconds"] * clips.fps) == (shape.frames if shape.frames > 1 else 0)
