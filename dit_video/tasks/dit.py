@@ -14,7 +14,9 @@ from dit_video.models.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
 
     from dit_video.batch import PackBatch
     from dit_video.models.dit import DiT
@@ -49,9 +51,13 @@ class DiTTask(LightningModule):
         """Build the models once; the vocabulary is a pure function of the dataset's captions."""
         if hasattr(self, "dit"):
             return
-        self.dit, self.text = self.build_dit(), self.build_text()
+        self.build()
         texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
         self.text.set_tokenizer(Tokenizer.train(texts, size=self.text.size))
+
+    def build(self) -> None:
+        """Make the models, as they are before anything is learnt."""
+        self.dit, self.text = self.build_dit(), self.build_text()
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer and the EMA hold."""
@@ -71,3 +77,15 @@ class DiTTask(LightningModule):
         predicted = self.dit(noisy, sigma, batch.layout, self.text(batch.captions))
         loss, metrics = matching_loss(predicted, velocity, sigma, batch)
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}
+
+    def rehearse(self, batch: PackBatch) -> Tensor:
+        """The error of a batch whose tensors have sizes alone: what a step computes, for the plan of a run."""
+        device = batch.data.device
+        words = torch.zeros(len(batch.layout.lengths), self.text.length, dtype=torch.int64, device=device)
+        sigma = torch.empty(len(batch.layout.sample), device=device)
+        predicted = self.dit(torch.empty_like(batch.data), sigma, batch.layout, self.text.encode(words))
+        return (predicted.float() - batch.data).square().mean(dim=1).sum()
+
+    def flops(self, *, tokens: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """FLOPs of one forward over each clip of `tokens` in `frames` latent frames, but for the text encoder's."""
+        return self.dit.flops(tokens=tokens, frames=frames, words=self.text.length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning import LightningModule
 
 from dit_video.models.recaptioner.error import caption_error
@@ -13,8 +14,7 @@ from dit_video.models.text.tokenizer import Tokenizer, trim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from dit_video.batch import ClipBatch
     from dit_video.models.recaptioner import Recaptioner
@@ -37,15 +37,19 @@ class RecaptionerTask(LightningModule):
         length: int = 64,
     ) -> None:
         super().__init__()
-        self.build, self.optim, self.length = recaptioner, optim, length
+        self.make, self.optim, self.length = recaptioner, optim, length
 
     def configure_model(self) -> None:
         """Build the model once; a new run learns its vocabulary from the captions, a resumed one reads it back."""
         if hasattr(self, "recaptioner"):
             return
-        self.recaptioner = self.build()
+        self.build()
         texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
         self.recaptioner.set_tokenizer(Tokenizer.train(texts, size=self.recaptioner.words.num_embeddings))
+
+    def build(self) -> None:
+        """Make the model, as it is before anything is learnt."""
+        self.recaptioner = self.make()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -73,3 +77,8 @@ class RecaptionerTask(LightningModule):
             "loss": loss * place.micros * self.trainer.world_size,
             "metrics": {"loss": loss.detach(), "loss_per_id": per_id},
         }
+
+    def rehearse(self, batch: ClipBatch) -> Tensor:
+        """The loss of a batch whose tensors have sizes alone, its captions as long as can be: for the plan of a run."""
+        tokens = torch.zeros(len(batch.video), self.length, dtype=torch.int64, device=batch.video.device)
+        return caption_error(self.recaptioner(batch.video, tokens), tokens)[0].sum()

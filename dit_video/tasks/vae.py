@@ -48,7 +48,7 @@ class VAETask(LightningModule):
         start_batches: int = 48,
     ) -> None:
         super().__init__()
-        self.build, self.optim, self.seed = vae, optim, seed
+        self.make, self.optim, self.seed = vae, optim, seed
         self.loss = loss or Reconstruction()
         self.whitening, self.start_batches = whitening, start_batches
 
@@ -56,11 +56,15 @@ class VAETask(LightningModule):
         """Build the model once; a new run starts from principal components, a resumed one from its checkpoint."""
         if hasattr(self, "vae"):
             return
-        self.vae = self.build()
+        self.build()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.start_batches and data.started[0] == 0:
             clips = [batch.video for batch in islice(data.train_dataloader(), self.start_batches)]
             principal(self.vae, clips, whitening=self.whitening)
+
+    def build(self) -> None:
+        """Make the model, as it is before anything is learnt."""
+        self.vae = self.make()
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer and the EMA hold."""
@@ -82,6 +86,12 @@ class VAETask(LightningModule):
         metrics = {name: (value.detach() * share).sum() for name, value in terms._asdict().items()}
         loss = (terms.loss * share).sum()
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}
+
+    def rehearse(self, batch: ClipBatch) -> Tensor:
+        """The loss of a batch whose tensors have sizes alone: what a step computes, for the plan of a run."""
+        posterior = self.vae.posterior(batch.video)
+        video = self.vae.decoder(posterior.sample(torch.empty_like(posterior.mean)))
+        return self.loss(video, batch.video, posterior.kl()).loss.sum()
 
     def noise(self, like: Tensor, batch: ClipBatch) -> Tensor:
         """The posterior's noise, keyed by the batch's place in the order."""

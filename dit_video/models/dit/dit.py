@@ -15,6 +15,7 @@ from torch import nn
 
 from dit_video.models.dit.block import Block
 from dit_video.models.dit.embed import LevelEmbed, PlaceEmbed
+from dit_video.models.dit.flops import flops
 from dit_video.models.dit.init import initialise
 from dit_video.ops.rope import rotary
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dit_video.batch import Layout
+    from dit_video.models.dit.flops import Count
 
 
 class DiT(nn.Module):
@@ -58,6 +60,13 @@ class DiT(nn.Module):
     def blocks(self) -> Iterator[nn.Module]:
         """The units of sharding, recompute and compilation."""
         yield from self.layers
+
+    def flops(self, *, tokens: Count, frames: Count, words: int) -> Count:
+        """FLOPs of one forward over each clip of `tokens` in `frames` latent frames, with `words` of text."""
+        text_width, width = self.text_in.in_features, self.text_in.out_features
+        inside, depth = self.patch_in.in_features, len(self.layers)
+        shape = {"width": width, "depth": depth, "words": words, "text_width": text_width, "inside": inside}
+        return flops(tokens=tokens, frames=frames, **shape)
 
     def forward(self, noisy: Tensor, sigma: Tensor, layout: Layout, context: Tensor) -> Tensor:
         """Velocity (n, inside) of the tokens.
