@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ PATIENCE = 300.0  # seconds
 PAUSES = (0.1, 15.0)  # seconds between tries: the first and the longest
 SILENCE = 60.0  # seconds after which a request for few bytes has failed
 SLOWEST = 2**18  # bytes per second, on top of SILENCE
-TABLE = 2**23  # bytes that a file of unknown size is taken to have
+UNKNOWN = 2**25  # bytes that a file of unknown size is taken to have
 AT_ONCE = 64  # requests of a process
 GAP = 2**16  # bytes that may be read for nothing to save a request
 MERGED = 2**24  # most bytes of neighbours that become one request
-MISSING = frozenset({404, 410, 416})
+MISSING = frozenset({404, 410})
+BEYOND = 416  # the status of a range that begins after the end of its file
 MISTAKES = (TypeError, AttributeError, NotImplementedError, AssertionError)
 
 
@@ -37,7 +39,7 @@ class DamagedError(DataError):
 
 
 class MissingError(DamagedError):
-    """A file that is not there, or ends before the asked bytes begin."""
+    """A file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Span:
     @property
     def bytes(self) -> int:
         """How many are asked for, about."""
-        return TABLE if self.end is None else self.end - self.start
+        return UNKNOWN if self.end is None else self.end - self.start
 
 
 def is_local(path: str | Path) -> bool:
@@ -128,7 +130,7 @@ class Tries:
     def again(self, what: str, error: Exception) -> None:
         """Wait a little longer than last time, with one line at the first; StorageError after `patience` seconds."""
         waited = time.monotonic() - self.started
-        if waited + self.pause > self.patience:
+        if waited >= self.patience:
             raise StorageError(
                 f"{what} could not be read for {waited:.0f} s ({_reason(error)}); nothing is lost: "
                 "when it can be reached again, the same command goes on"
@@ -137,7 +139,7 @@ class Tries:
             text = "%s cannot be read (%s); trying again for up to %.0f s"
             log.get("dit_video.datamodules").warning(text, what, _reason(error), self.patience)
             self.what = what
-        time.sleep(self.pause * random.uniform(0.5, 1))
+        time.sleep(min(self.pause * random.uniform(0.5, 1), self.patience - waited))
         self.pause = min(2 * self.pause, PAUSES[1])
 
     def over(self) -> None:
@@ -197,35 +199,41 @@ def _neighbours(spans: Sequence[Span]) -> list[list[int]]:
 def _request(spans: Sequence[Span]) -> list[bytes | Exception]:
     """Bytes of each span, or what kept them away."""
     found: dict[int, bytes | Exception] = {}
-    places: dict[Any, list[tuple[int, str]]] = {}
+    places: dict[Any, dict[int, str]] = {}
     for at, span in enumerate(spans):
         filesystem, place = _filesystem(span.path)
-        places.setdefault(filesystem, []).append((at, place))
+        places.setdefault(filesystem, {})[at] = place
     for filesystem, asked in places.items():
-        ends = [spans[at].end for at, _ in asked]
-        starts = [None if end is None else spans[at].start for (at, _), end in zip(asked, ends, strict=True)]
-        seconds = SILENCE + sum(spans[at].bytes for at, _ in asked) / SLOWEST
-        answers = _ranges(filesystem, [place for _, place in asked], starts, ends, seconds=seconds)
-        for (at, _), answer in zip(asked, answers, strict=True):
+        for at, answer in zip(asked, _ranges(filesystem, spans, asked), strict=True):
             found[at] = _judged(spans[at], answer)
     return [found[at] for at in range(len(spans))]
 
 
-def _ranges(
-    filesystem: Any, places: list[str], starts: list[int | None], ends: list[int | None], *, seconds: float
-) -> list[Any]:
-    """Bytes or an error for each place; all the same error where the whole fails."""
-    from fsspec.asyn import sync
+def _ranges(filesystem: Any, spans: Sequence[Span], places: Mapping[int, str]) -> list[Any]:
+    """Bytes or an error for each place of a span, by its number."""
+    if filesystem.async_impl:
+        from fsspec.asyn import sync
 
-    try:
-        if not filesystem.async_impl:
-            return list(filesystem.cat_ranges(places, starts, ends, on_error="return"))
-        about: dict[str, Any] = {"batch_size": AT_ONCE, "on_error": "return", "timeout": seconds}
-        return list(sync(filesystem.loop, filesystem._cat_ranges, places, starts, ends, **about))
-    except MISTAKES:
-        raise
-    except Exception as error:
-        return [error] * len(places)
+        return list(sync(filesystem.loop, _together, filesystem, [(spans[at], place) for at, place in places.items()]))
+    bounds = [(place, *_bounds(spans[at])) for at, place in places.items()]
+    return [filesystem.cat_ranges([place], [start], [end], on_error="return")[0] for place, start, end in bounds]
+
+
+async def _together(filesystem: Any, asked: Sequence[tuple[Span, str]]) -> list[Any]:
+    """Ranges asked for at once, each with a time-out of its own."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(span: Span, place: str) -> Any:
+        start, end = _bounds(span)
+        async with gate, asyncio.timeout(SILENCE + span.bytes / SLOWEST):
+            return await filesystem._cat_file(place, start=start, end=end)
+
+    return await asyncio.gather(*(one(span, place) for span, place in asked), return_exceptions=True)
+
+
+def _bounds(span: Span) -> tuple[int | None, int | None]:
+    """Start and end as fsspec wants them: without any for a whole file, which may be empty."""
+    return (span.start or None, None) if span.end is None else (span.start, span.end)
 
 
 def _filesystem(path: str) -> tuple[Any, str]:
@@ -247,7 +255,7 @@ def _judged(span: Span, answer: Any) -> bytes | Exception:
     if isinstance(answer, Exception):
         return _damage(span.path, answer) or answer
     if span.end is not None and len(answer) > span.bytes:
-        raise DataError(f"the server of {shown(span.path)} ignores ranges; serve the dataset by one that knows Range")
+        raise StorageError(f"the server of {shown(span.path)} ignores ranges; another one must serve the dataset")
     return bytes(answer)
 
 
@@ -255,7 +263,9 @@ def _damage(path: str, error: Exception) -> DamagedError | None:
     """The damage that an error tells of, if it does."""
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or status in MISSING:
-        return MissingError(f"{shown(path)}: {'no such file' if status != 416 else 'it ends before the asked bytes'}")
+        return MissingError(f"{shown(path)}: no such file")
+    if status == BEYOND:
+        return DamagedError(f"{shown(path)}: it ends before the asked bytes")
     return None
 
 
