@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from datamodules import index
-from datamodules.prepare import store
+from datamodules.prepare import rows, store
 from datamodules.prepare.curate import clean_caption
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
@@ -24,16 +22,31 @@ def sidecar_schema() -> Any:
     return pa.schema([(name, pa.string()) for name in ("key", "text", "model", "created")])
 
 
+def check_name(name: str, *taken: str | None) -> None:
+    """ConfigError for a name that no captions can have."""
+    if name in {"source", *taken} or not name.replace("-", "").replace("_", "").isalnum():
+        others = "".join(f" and not {other!r}" for other in taken if other)
+        raise ConfigError(f"name={name} cannot name captions; use letters and digits, not 'source'{others}")
+
+
 def write_sidecar(
-    dataset: str | Path, name: str, *, shard: int, keys: Sequence[str], texts: Sequence[str], model: str
+    dataset: str | Path,
+    name: str,
+    *,
+    shard: int,
+    keys: Sequence[str],
+    texts: Sequence[str],
+    model: str,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Write the captions of one shard's samples (those that have one) as captions/NAME/SHARD.parquet."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    rows = [
+    listed = [
         {"key": key, "text": clean_caption(text), "model": model, "created": created}
         for key, text in zip(keys, texts, strict=True)
     ]
-    store.write_table(Path(dataset) / "captions" / name / f"{shard:06d}.parquet", rows, schema=sidecar_schema())
+    path = rows.table(Path(dataset) / "captions" / name, shard)
+    store.write_table(path, listed, schema=sidecar_schema(), metadata=about)
 
 
 def table(path: Path) -> dict[str, str]:
@@ -60,25 +73,35 @@ def match(captions: Mapping[str, str], sources: Sequence[str]) -> dict[str, str]
     return found
 
 
-def captions(*, dataset: str, captions_csv: str, name: str) -> None:
+def captions(*, dataset: str, captions_csv: str, name: str, part: str | None = None) -> None:
     """Import the captions of a table with columns file,caption for the clips of the sources it lists.
 
     Args:
         dataset: folder of a curated dataset.
         captions_csv: the table; `file` is relative to the folder that was curated.
         name: name of the sidecar; `source` is taken by the captions in the index.
+        part: i/n does the shards with number % n == i alone.
     """
-    if name == "source" or not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigError(f"name={name} cannot name captions; use letters and digits, and not 'source'")
-    found = index.load(dataset)
-    texts = match(table(Path(captions_csv)), found.source)
+    check_name(name)
+    found = rows.load(dataset)
+    codes, sources = found.source.codes()
+    texts = match(table(Path(captions_csv)), sources.to_list())
     if not texts:
         raise DataError(f"captions_csv={captions_csv} names none of the files of {dataset}, such as {found.source[0]}")
-    count = 0
-    for shard in sorted(set(found.shard.tolist())):
-        rows = [row for row in np.flatnonzero(found.shard == shard).tolist() if found.source[row] in texts]
-        keys = [found.key[row] for row in rows]
-        chosen = [texts[found.source[row]] for row in rows]
-        write_sidecar(dataset, name, shard=shard, keys=keys, texts=chosen, model=f"csv:{Path(captions_csv).name}")
-        count += len(rows)
-    log.say(f"{count} of {len(found)} samples captioned -> {dataset}/captions/{name}")
+    matched = [texts.get(source) for source in sources.to_list()]
+    model, count = f"csv:{Path(captions_csv).name}", 0
+    shards = store.share(part, [*range(index.shards_of(found)[0])])
+    for shard in log.progress(shards, what="captions", total=len(shards), unit="shard"):
+        written = {row: text for row in rows.of_shard(found, shard) if (text := matched[codes[row]]) is not None}
+        keys = [found.key[row] for row in written]
+        write_sidecar(
+            rows.home(found),
+            name,
+            shard=shard,
+            keys=keys,
+            texts=[*written.values()],
+            model=model,
+            about=rows.about(found, {}),
+        )
+        count += len(written)
+    log.say(f"{count} of {len(found)} samples captioned -> {rows.home(found) / 'captions' / name}")

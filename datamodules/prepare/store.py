@@ -1,5 +1,8 @@
 """Files of a dataset are written once and whole: a temporary name, fsync, rename, fsync of the folder.
 
+- Who makes a shard holds a lock beside it, so that processes of one job do not make the same. It is a record lock
+  (`fcntl.lockf`), released by the kernel with its process and not inherited by forked workers; where a file system has
+  none, work may be done twice, and the files are whole all the same.
 - Tars are plain WebDataset shards (written by `tarfile`: importing webdataset costs two seconds) without times in them,
   so equal samples give equal bytes.
 - A parquet table is written after the tar it describes: where it stands, the shard is finished. Its schema metadata
@@ -8,19 +11,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import os
+import re
+import secrets
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dit_video import log
+from dit_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pyarrow
 
+FINGERPRINT = "dataset_fingerprint"  # of what a sidecar was made for, in its recipe.json or the metadata of its tables
 BLOCK = 512  # bytes of a member's header in a tar
 
 
@@ -28,7 +39,7 @@ BLOCK = 512  # bytes of a member's header in a tar
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")  # ids repeat between nodes
     try:
         yield temporary
         sync(temporary)
@@ -45,6 +56,62 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A file that this process alone is making."""
+
+    path: Path
+    handle: int
+
+    def release(self) -> None:
+        """Let others have it."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.handle)
+
+
+def claim(path: Path, *, wait: bool = False) -> Claim | None:
+    """Claim the making of `path`; None where another process has it, unless one is to `wait` for that."""
+    place = path.with_name(f".{path.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise DataError(f"{path.parent} cannot be written to: {error.strerror}") from error
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            os.close(handle)
+            return None
+        except OSError as error:
+            log.get("dit_video.datamodules").warning("%s cannot be locked: %s", path.parent, error.strerror)
+            return Claim(place, handle)
+        if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
+            return Claim(place, handle)
+        os.close(handle)  # who had it removed it meanwhile
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """One process at a time does the block for `path`; others wait."""
+    held = claim(path, wait=True)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
+
+
+def share(part: str | None, shards: Sequence[int]) -> list[int]:
+    """The shards of part "i/n" of a job, those with number % n == i; all where there is no part."""
+    if part is None:
+        return list(shards)
+    matched = re.fullmatch(r"(\d+)/(\d+)", part)
+    if matched is None or int(matched[1]) >= int(matched[2]):
+        raise ConfigError(f"part={part} must be i/n with i below n, such as part=0/4 to part=3/4")
+    return [shard for shard in shards if shard % int(matched[2]) == int(matched[1])]
 
 
 def sha256(data: bytes) -> str:
@@ -89,6 +156,29 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a record as readable JSON."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def agree(path: Path, recipe: Mapping[str, Any], *, skip: Sequence[str] = (), words: Mapping[str, str]) -> None:
+    """Write the recipe of a sidecar, or hold it against the one that stands; ConfigError for what differs.
+
+    Args:
+        path: recipe.json.
+        recipe: what the sidecar is made with.
+        skip: keys that may differ.
+        words: what is said of a key that differs, instead of both values.
+    """
+    with alone(path):
+        if not path.is_file():
+            write_json(path, recipe)
+            return
+    try:
+        saved = dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}; delete {path.parent}, or choose another name=NAME") from error
+    for key in sorted(set(recipe) - set(skip)):
+        if saved.get(key, recipe[key] if key == FINGERPRINT else None) != recipe[key]:
+            what = words.get(key, f"{key}={recipe[key]} was {saved.get(key)}")
+            raise ConfigError(f"{path.parent} was made otherwise: {what}; choose another name=NAME, or delete it")
 
 
 def metadata(path: Path) -> dict[str, str] | None:

@@ -19,6 +19,15 @@ def test_listed_sources_get_their_caption(dataset: Path, tmp_path: Path) -> None
     assert set(texts.values()) == {None}
 
 
+def test_parts_make_the_whole(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "full.csv").write_text("file,caption\n00.mp4,one\n")
+    for part in ("0/2", "1/2"):
+        captions(dataset=str(dataset), captions_csv=str(tmp_path / "full.csv"), name="full", part=part)
+    found = index.load(dataset)
+    assert [text for text in index.load_captions(found, "full") if text] == ["one"]
+    assert len([*(dataset / "captions" / "full").glob("*.parquet")]) == 8
+
+
 def test_mistakes(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("file,caption\nabsent.mp4,x\n")
     with pytest.raises(DataError, match="names none"):

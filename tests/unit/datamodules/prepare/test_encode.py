@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ from safetensors.torch import load
 
 from datamodules import index
 from datamodules.pixels import to_video
-from datamodules.prepare import encode
+from datamodules.prepare import encode, rows
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader
 from datamodules.shards import Shards
-from dit_video.errors import ConfigError
+from dit_video.errors import ConfigError, DataError
 from dit_video.shapes import Compression
 
 SIZES = ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"]
@@ -47,14 +48,15 @@ def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
     latents = index.load_latents(found, "two")
     from datamodules.buckets import listed
 
-    loader, shards = reader(found, listed(SIZES, time=4, multiple=8), 12.0), Shards(latents.folder)
+    loader, shards = reader(found, listed(SIZES, time=4, multiple=8), 12.0), Shards()
     for row in range(0, len(found), 5):
         place = {"offset": int(latents.offset[row]), "size": int(latents.size[row]), "sha256": latents.sha256[row]}
-        tensors = load(shards.read(int(found.shard[row]), **place))
+        tensors = load(shards.read(found.tar(row, "latents/two"), **place))
+        tails = latents.tails[row, : latents.tail_counts[row]]
         video = to_video(loader.pixels(row))[None]
         assert torch.allclose(tensors["clip"], Pool(2.0).encode(video)[0], atol=1e-6)
-        assert sorted(tensors) == sorted(["clip", *(f"tail{tail}" for tail in latents.tails[row])])
-        for tail in latents.tails[row]:
+        assert sorted(tensors) == sorted(["clip", *(f"tail{tail}" for tail in tails)])
+        for tail in tails:
             assert torch.allclose(tensors[f"tail{tail}"], Pool(2.0).encode(video[:, :, 4 * tail :])[0], atol=1e-6)
 
 
@@ -66,7 +68,7 @@ def test_a_rerun_encodes_only_what_is_missing(dataset: Path) -> None:
     assert (first.calls > 0, again.calls) == (True, 0)
     (dataset / "latents" / "x" / "000000.parquet").unlink()
     encode_with(again, found, RECIPE, name="x", batch=4, device=CPU, workers=1)
-    assert 0 < again.calls < first.calls
+    assert 0 < again.calls <= first.calls
     assert (dataset / "latents" / "x" / "000000.tar").read_bytes() == whole
 
 
@@ -84,3 +86,39 @@ def test_another_vae_or_recipe_under_the_name_is_refused(dataset: Path) -> None:
             Pool(), found, Recipe(vae="", buckets={}, fps=1, dtype="int8"), name="y", batch=1, device=CPU, workers=0
         )
     assert encode.MOST_TAILS == 4
+
+
+def test_another_dataset_in_the_folder_is_refused_at_encoding_and_at_training(dataset: Path) -> None:
+    encode_with(Pool(), index.load(dataset), RECIPE, name="x", batch=4, device=CPU, workers=0)
+    about = json.loads((dataset / "dataset.json").read_text())
+    (dataset / "dataset.json").write_text(json.dumps(about | {"fingerprint": "other"}))
+    found = index.load(dataset)
+    with pytest.raises(ConfigError, match=r"another dataset in this folder.*name=NAME"):
+        encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0)
+    with pytest.raises(DataError, match="encoded from another dataset"):
+        index.load_latents(found, "x")
+
+
+def test_parts_make_the_whole_and_training_waits_for_all(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = index.load(dataset)
+    encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, part="1/3")
+    made = sorted(int(path.stem) for path in (dataset / "latents" / "x").glob("*.parquet"))
+    assert made == [shard for shard in range(8) if shard % 3 == 1]
+    with pytest.raises(DataError, match=f"lacks {8 - len(made)} shards"):
+        index.load_latents(found, "x")
+    for part in ("0/3", "2/3"):
+        encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, part=part)
+    assert "all 8 shards stand" in capsys.readouterr().out
+    assert index.load_latents(found, "x").frames.tolist() == index.load_latents(found, "vae").frames.tolist()
+
+
+def test_a_damaged_clip_has_no_latent_and_its_reason_is_kept(dataset: Path) -> None:
+    found = index.load(dataset)
+    tar = dataset / "clips" / "000003.tar"
+    row = int((found.shard == 3).argmax())
+    content = bytearray(tar.read_bytes())
+    content[int(found.offset[row]) + 50] ^= 255
+    tar.write_bytes(bytes(content))
+    encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, max_bad_fraction=0.1)
+    assert [at for at, frames in enumerate(index.load_latents(found, "x").frames) if not frames] == [row]
+    assert "not those of the index" in rows.damaged(dataset / "latents" / "x", range(8))[found.key[row]]

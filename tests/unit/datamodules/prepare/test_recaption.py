@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +26,30 @@ class Counting:
         return ["x".join(map(str, clip.shape[:3])) for clip in clips]
 
 
-def job_of(dataset: Path, words: Counting, *, keep: str | None = None) -> tuple[Job, index.Index]:
+def describe(dataset: Path, words: Counting, *, keep: str | None = None, part: str | None = None) -> None:
     found = index.load(dataset)
     kept = existing(found, keep) if keep else {}
-    loader = read_as(found, words.settings)
-    folder = dataset / "captions" / "dense"
-    return Job(words=words, loader=loader, folder=folder, kept=kept, batch=3, max_tokens=8, workers=0), found
+    job = Job(words=words, found=found, folder=dataset / "captions" / "dense", kept=kept, max_tokens=8)
+    run(job, batch=3, workers=0, part=part)
 
 
 def test_every_clip_gets_the_caption_of_its_own_pixels(dataset: Path) -> None:
     words = Counting()
-    run(*job_of(dataset, words))
+    describe(dataset, words)
     found = index.load(dataset)
     shapes = read_as(found, SETTINGS).shapes
-    assert index.load_captions(found, "dense") == [None if shape is None else str(shape) for shape in shapes]
+    assert index.load_captions(found, "dense").to_list() == [None if shape is None else str(shape) for shape in shapes]
     assert words.seen == sum(shape is not None for shape in shapes)
 
 
 def test_a_rerun_does_only_what_is_missing(dataset: Path) -> None:
-    run(*job_of(dataset, Counting()))
+    describe(dataset, Counting())
     tables = sorted((dataset / "captions" / "dense").glob("*.parquet"))
     before = {path: path.read_bytes() for path in tables[1:]}
     tables[0].unlink()
     words = Counting()
-    job, found = job_of(dataset, words)
-    run(job, found)
+    describe(dataset, words)
+    found = index.load(dataset)
     assert words.seen == int((found.shard == found.shard.min()).sum())
     assert tables[0].is_file()
     assert {path: path.read_bytes() for path in tables[1:]} == before
@@ -60,7 +60,7 @@ def test_kept_captions_are_copied_with_their_model(dataset: Path) -> None:
     keys = [found.key[row] for row in np.flatnonzero(found.shard == found.shard[0])[:2]]
     write_sidecar(dataset, "hand", shard=int(found.shard[0]), keys=keys, texts=["one", "two"], model="a person")
     words = Counting()
-    run(*job_of(dataset, words, keep="hand"))
+    describe(dataset, words, keep="hand")
     rows = existing(found, "dense")
     assert [rows[key]["text"] for key in keys] == ["one", "two"]
     assert {row["model"] for key, row in rows.items() if key in keys} == {"a person"}
@@ -68,9 +68,17 @@ def test_kept_captions_are_copied_with_their_model(dataset: Path) -> None:
 
 
 def test_another_recaptioner_needs_another_name(dataset: Path) -> None:
-    run(*job_of(dataset, Counting()))
+    describe(dataset, Counting())
     with pytest.raises(ConfigError, match="choose another name"):
-        run(*job_of(dataset, Counting("other@2")))
+        describe(dataset, Counting("other@2"))
+
+
+def test_another_dataset_in_the_folder_needs_another_name(dataset: Path) -> None:
+    describe(dataset, Counting(), part="0/2")
+    about = json.loads((dataset / "dataset.json").read_text())
+    (dataset / "dataset.json").write_text(json.dumps(about | {"fingerprint": "other"}))
+    with pytest.raises(ConfigError, match=r"for another dataset.*name=NAME"):
+        describe(dataset, Counting(), part="1/2")
 
 
 def test_mistakes_are_one_line(dataset: Path) -> None:

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from datamodules.prepare import store
+from dit_video.errors import ConfigError
+
+CLAIMING = """
+import sys
+from pathlib import Path
+from datamodules.prepare import store
+print(store.claim(Path(sys.argv[1])) is not None, flush=True)
+sys.stdin.readline()
+"""
 
 
 def test_offsets_point_at_members_and_bytes_repeat(tmp_path: Path) -> None:
@@ -37,3 +48,52 @@ def test_failure_leaves_what_was_there(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def other(path: Path) -> subprocess.Popen[str]:
+    """A process that tries to claim a path, says whether it did, and lives until it is killed or told to end."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CLAIMING, str(path)], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def said(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    return process.stdout.readline().strip() == "True"
+
+
+def test_one_process_has_a_file_until_it_releases_it_or_dies(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar" / "000000.parquet"
+    mine = store.claim(path)
+    assert mine is not None
+    with other(path) as process:
+        assert not said(process)
+        process.kill()
+    mine.release()
+    assert list(path.parent.iterdir()) == []
+    with other(path) as process:
+        assert said(process)
+        assert store.claim(path) is None
+        process.kill()
+    assert store.claim(path) is not None
+
+
+def test_parts_share_all_shards() -> None:
+    shards = list(range(11))
+    parts = [store.share(f"{part}/4", shards) for part in range(4)]
+    assert sorted(shard for part in parts for shard in part) == shards == store.share(None, shards)
+    assert parts[3] == [3, 7]
+    for wrong in ("4/4", "1", "a/b", "-1/2"):
+        with pytest.raises(ConfigError, match=r"part=.*i/n"):
+            store.share(wrong, shards)
+
+
+def test_a_recipe_is_written_once_and_held_against(tmp_path: Path) -> None:
+    path, words = tmp_path / "latents" / "vae" / "recipe.json", {"vae_hash": "vae= has other weights"}
+    recipe = {"vae": "here", "vae_hash": "a", "fps": 12.0}
+    store.agree(path, recipe, skip=("vae",), words=words)
+    store.agree(path, recipe | {"vae": "moved"}, skip=("vae",), words=words)
+    with pytest.raises(ConfigError, match=r"fps=6\.0 was 12\.0; choose another name=NAME"):
+        store.agree(path, recipe | {"fps": 6.0}, words=words)
+    with pytest.raises(ConfigError, match="vae= has other weights"):
+        store.agree(path, recipe | {"vae_hash": "b"}, words=words)
