@@ -74,7 +74,7 @@ class ClipData(LightningDataModule):
         packs: int = 1,
         streams: int = 64,
         mix: int = 4,
-        window: int = 8,
+        window: int = 32,
         captions: Mapping[str, float] | None = None,
         dropout: float = 0.0,
         validation: float = 0.02,

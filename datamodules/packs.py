@@ -1,7 +1,7 @@
 """Packs: which samples share a micro-batch, by the index alone, before any pixel is read.
 
-- `Fill` fills sequences of at most L tokens from a stream. The sample that waits longest opens a pack; of those that
-  still fit among the next few the largest follows. So none waits for long, and next to nothing is padded.
+- `Fill` fills sequences of at most L tokens from a stream. The sample that waits longest opens a pack; then, again and
+  again, the one or two of the next few that fill it best. So none waits for long, and next to nothing is padded.
 - `Group` collects clips of one bucket until a batch is full.
 - All is done in columns, thousands of samples at a time: to begin a run at step 100,000 is to pack all before it.
 """
@@ -171,36 +171,76 @@ def fill(tokens: NDArray[np.int64], length: int, lookahead: int) -> tuple[NDArra
     """Places of the items of whole packs, and their ends; a pack is whole once no sample that may join it is unseen."""
     count, seen, packed, made = len(tokens), 0, 0, 0
     order, ends = np.empty(count, np.int64), np.empty(count, np.int64)
-    near, size = np.empty(lookahead, np.int64), 0  # places of the samples to choose among, oldest first
+    near, sizes, size = np.empty(lookahead, np.int64), np.empty(lookahead, np.int64), 0
     room = length
     while True:
         while size < lookahead and seen < count:
             near[size] = seen
+            insert(sizes, size, tokens[seen])
             size += 1
             seen += 1
         if size < lookahead:  # what comes next might be chosen: the open pack waits for it
             break
-        best = -1
-        if room == length:
-            best = 0
-        else:
-            for at in range(size):
-                fits = tokens[near[at]] <= room
-                if fits and (best < 0 or tokens[near[at]] > tokens[near[best]]):
-                    best = at
-        if best < 0:
+        first, second = (tokens[near[0]], 0) if room == length else best(sizes, size, room)
+        if first == 0:
             ends[made] = packed
             made += 1
             room = length
             continue
-        order[packed] = near[best]
-        packed += 1
-        room -= tokens[near[best]]
-        for at in range(best, size - 1):
-            near[at] = near[at + 1]
-        size -= 1
+        for chosen in (first, second):
+            if chosen > 0:
+                order[packed] = take(near, sizes, size, tokens, chosen)
+                packed += 1
+                size -= 1
+                room -= chosen
     whole = ends[made - 1] if made else 0
     return order[:whole], ends[:made]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def best(sizes: NDArray[np.int64], size: int, room: int) -> tuple[int, int]:
+    """The one or two of rising `sizes` that fill `room` best, one rather than two, unlike rather than alike; or 0s."""
+    first, second = 0, 0
+    for at in range(size):
+        if sizes[at] <= room:
+            first = sizes[at]
+    low, high = 0, size - 1
+    while low < high:
+        both = sizes[low] + sizes[high]
+        if both > room:
+            high -= 1
+        else:
+            if both > first + second:
+                first, second = sizes[high], sizes[low]
+            low += 1
+    return first, second
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def insert(sizes: NDArray[np.int64], size: int, value: int) -> None:
+    """Put `value` in its place among `size` rising ones."""
+    at = size
+    while at > 0 and sizes[at - 1] > value:
+        sizes[at] = sizes[at - 1]
+        at -= 1
+    sizes[at] = value
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def take(near: NDArray[np.int64], sizes: NDArray[np.int64], size: int, tokens: NDArray[np.int64], value: int) -> int:
+    """Take the oldest of the samples in `near` that has `value` tokens; its place."""
+    at = 0
+    while tokens[near[at]] != value:
+        at += 1
+    chosen = near[at]
+    for left in range(at, size - 1):
+        near[left] = near[left + 1]
+    at = 0
+    while sizes[at] != value:
+        at += 1
+    for left in range(at, size - 1):
+        sizes[left] = sizes[left + 1]
+    return int(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def whole(packs: list[Packs]) -> list[list[int]]:
 
 
 def plainly(tokens: Sequence[int], lookahead: int) -> list[list[int]]:
-    """The rule, sample by sample."""
+    """The rule, sample by sample, by trying all ways."""
     coming, near, found, current = deque(range(len(tokens))), [], [], []
     while True:
         while len(near) < lookahead and coming:
@@ -33,13 +34,17 @@ def plainly(tokens: Sequence[int], lookahead: int) -> list[list[int]]:
         if len(near) < lookahead:
             return found
         room = LENGTH - sum(tokens[at] for at in current)
-        fits = near[:1] if not current else [at for at in near if tokens[at] <= room]
+        ways = [(at,) for at in near] + [pair for pair in permutations(near, 2) if tokens[pair[0]] >= tokens[pair[1]]]
+        fits = [way for way in ways if sum(tokens[at] for at in way) <= room] if current else [(near[0],)]
         if not fits:
             found.append(current)
             current = []
             continue
-        current.append(max(fits, key=lambda at: (tokens[at], -at)))
-        near.remove(current[-1])
+        chosen = max(
+            fits, key=lambda way: (sum(tokens[at] for at in way), -len(way), tokens[way[0]], [-at for at in way])
+        )
+        current += chosen
+        near = [at for at in near if at not in chosen]
 
 
 @settings(max_examples=80, deadline=None)
