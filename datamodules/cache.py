@@ -36,7 +36,7 @@ class Cache:
     def __init__(self, folder: str | Path, *, gigabytes: float) -> None:
         if gigabytes <= 0:
             raise ConfigError(f"datamodules.cache_gb={gigabytes:g} must be above 0; datamodules.cache=null is no cache")
-        self.folder, self.bound, self.on = Path(folder), int(gigabytes * 1e9), True
+        self.folder, self.bound, self.on = Path(folder), round(gigabytes * 1e9), True
 
     def get(self, sha256: str) -> bytes | None:
         """The bytes of that hash, or None where they are not kept."""

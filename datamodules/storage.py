@@ -3,8 +3,9 @@
 - A file that is missing is damage, as bytes that differ are. A refused connection, an answer of 5xx or a time-out is
   not: it is tried again, with one line, for `patience` seconds; then the run stops, and the same command goes on.
 - Many ranges are asked for at once. Neighbours in a file are one request.
-- A file system is looked up for every call and never kept: fsspec has one for each process, so a forked worker does not
-  wait for the event loop of its parent.
+- fsspec has a file system for each process, looked up for every call: a forked worker does not wait for the event loop
+  of its parent. The worker holds the parent's all the same: to collect it would close its connections, and so take them
+  out of the poll that both share, and the parent would wait for ever.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ GAP = 2**16  # bytes that may be read for nothing to save a request
 MERGED = 2**24  # most bytes of neighbours that become one request
 MISSING = frozenset({404, 410})
 BEYOND = 416  # the status of a range that begins after the end of its file
+HELD: set[Any] = set()
 MISTAKES = (TypeError, AttributeError, NotImplementedError, AssertionError)
 
 
@@ -241,11 +243,13 @@ def _filesystem(path: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        return fsspec.core.url_to_fs(path)
+        filesystem, place = fsspec.core.url_to_fs(path)
     except ImportError as error:
         raise DataError(f"{shown(path)} needs a package: {error}") from error
     except ValueError as error:
         raise DataError(f"{shown(path)} cannot be read: {error}; give a folder or a URL that fsspec knows") from error
+    HELD.add(filesystem)
+    return filesystem, place
 
 
 def _judged(span: Span, answer: Any) -> bytes | Exception:

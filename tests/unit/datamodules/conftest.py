@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from datamodules.prepare.encode import Recipe, encode_with
 from dit_video.media.image import write_image
 from dit_video.media.write import write
 from dit_video.shapes import Compression
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "fakes"))
 
 SIZES = ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"]
 
@@ -62,6 +65,16 @@ def finished(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe(vae="fake", buckets={"sizes": SIZES, "patch": 1}, fps=12.0, dtype="float32")
     encode_with(Pool(), index.load(folder), recipe, name="vae", batch=4, device=torch.device("cpu"), workers=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mixed(finished: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """That dataset, and one of images alone of which an epoch has each sample twice; to be read only."""
+    folder = tmp_path_factory.mktemp("images") / "dataset"
+    curate(source=str(raw / "deep"), dataset=str(folder), workers=0)
+    recipe = Recipe(vae="fake", buckets={"sizes": SIZES, "patch": 1}, fps=12.0, dtype="float32")
+    encode_with(Pool(), index.load(folder), recipe, name="vae", batch=4, device=torch.device("cpu"), workers=0)
+    return {str(finished): 1.0, str(folder): 2.0}
 
 
 @pytest.fixture
