@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules.quickstart import plots, sheets
+from datamodules.quickstart import sheets
 from datamodules.quickstart.curves import training
-from datamodules.quickstart.page import Section, absent, document, duration, note
+from datamodules.report import plots
+from datamodules.report.page import Section, absent, document, duration, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.quickstart.page import note
+from datamodules.report.page import note
 from dit_video.errors import DataError
 
 if TYPE_CHECKING:

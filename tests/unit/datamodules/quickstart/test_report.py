@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules.quickstart import curves, plots, report, sheets
-from datamodules.quickstart.page import duration
+from datamodules.quickstart import curves, report, sheets
+from datamodules.report import plots
+from datamodules.report.page import duration
 from dit_video.media.image import write_image
 from dit_video.media.write import write
 

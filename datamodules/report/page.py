@@ -1,4 +1,4 @@
-"""The page around the report's sections: its style, its few lines of script, and small pieces of HTML.
+"""The page around a report's sections: its style, its few lines of script, and small pieces of HTML.
 
 One file and no request to anywhere: a content policy forbids what is not in the page itself. Colours are variables, so
 that the dark scheme is a second set of values and nothing more.
@@ -6,6 +6,7 @@ that the dark scheme is a second set of values and nothing more.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 
@@ -14,12 +15,12 @@ POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-
 STYLE = """
 :root { color-scheme: light dark;
   --paper: #fff; --panel: #f6f7f9; --ink: #15181d; --soft: #5d6572; --line: #e2e5ea; --accent: #1d5bd1;
-  --good: #16804c; --bad: #c8382d; --s0: #0b7285; --s1: #1d5bd1; --s2: #7a3fc4; --s3: #c2387d; }
+  --good: #16804c; --bad: #c8382d; --warn: #96600a; --s0: #0b7285; --s1: #1d5bd1; --s2: #7a3fc4; --s3: #c2387d; }
 @media (prefers-color-scheme: dark) { :root {
   --paper: #101216; --panel: #181b21; --ink: #e8eaee; --soft: #98a0ad; --line: #2a2f37; --accent: #7fabff;
-  --good: #57c58d; --bad: #f4796c; --s0: #4cc3d6; --s1: #7fabff; --s2: #b48cf2; --s3: #f07fb5; } }
+  --good: #57c58d; --bad: #f4796c; --warn: #e2ae4c; --s0: #4cc3d6; --s1: #7fabff; --s2: #b48cf2; --s3: #f07fb5; } }
 * { box-sizing: border-box }
-html { scroll-behavior: smooth; scroll-padding-top: 16px; -webkit-text-size-adjust: 100% }
+html { scroll-behavior: smooth; scroll-padding-top: 52px; -webkit-text-size-adjust: 100% }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, sans-serif;
   font-variant-numeric: tabular-nums }
@@ -33,14 +34,20 @@ p { margin: 0 0 12px; max-width: 74ch }
 .note { color: var(--soft); font-size: 14px }
 .absent { color: var(--soft); font-size: 14px; border-left: 2px solid var(--line); padding: 2px 0 2px 12px;
   margin: 10px 0 0 }
-nav { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 18px 0 0; font-size: 14px }
+nav { position: sticky; top: 0; z-index: 2; display: flex; gap: 4px 20px; padding: 9px 24px; font-size: 14px;
+  overflow-x: auto; white-space: nowrap; scrollbar-width: none; background: var(--paper);
+  border-bottom: 1px solid var(--line) }
+nav a { color: var(--soft) } nav a.here { color: var(--ink); font-weight: 600 }
+@media (min-width: 1400px) { body { display: grid; grid-template-columns: 200px minmax(0, 1fr) }
+  nav { align-self: start; flex-direction: column; gap: 7px; padding: 52px 0 0 32px; border: 0; overflow: visible;
+    white-space: normal } }
 a { color: var(--accent); text-decoration: none } a:hover { text-decoration: underline }
 section { border-top: 1px solid var(--line); margin-top: 36px; padding-top: 22px }
 code, pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }
 
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(172px, 1fr)); gap: 1px; margin: 28px 0 0;
-  background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
-.figures div { background: var(--paper); padding: 14px 16px 12px }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(146px, 1fr)); gap: 1px; margin: 28px 0 0;
+  border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
+.figures div { outline: 1px solid var(--line); padding: 14px 16px 12px }
 .figures dt { font-size: 12.5px; color: var(--soft) }
 .figures dd { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 620; letter-spacing: -.02em;
   white-space: nowrap }
@@ -122,6 +129,10 @@ document.querySelectorAll('.step').forEach(pair => { const [a, b] = pair.querySe
   const follow = () => { if (Math.abs(a.currentTime - b.currentTime) > 0.04) b.currentTime = a.currentTime; };
   a.addEventListener('timeupdate', follow); a.addEventListener('seeked', follow);
   a.addEventListener('play', () => b.play().catch(() => {})); a.addEventListener('pause', () => b.pause()); });
+const parts = [...document.querySelectorAll('section')], links = [...document.querySelectorAll('nav a')];
+const mark = () => { const at = parts.findLastIndex(part => part.getBoundingClientRect().top < 120);
+  links.forEach((link, n) => link.classList.toggle('here', n === at)); };
+addEventListener('scroll', mark, {passive: true}); mark();
 """
 
 
@@ -134,8 +145,8 @@ class Section:
     body: str
 
 
-def document(title: str, head: str, sections: list[Section]) -> str:
-    """The whole page: `head` above, then the list of contents, then the sections."""
+def document(title: str, head: str, sections: list[Section], *, style: str = "", script: str = "") -> str:
+    """The whole page: the list of contents, which stays in sight, then `head` and the sections."""
     links = "".join(f'<a href="#{part.anchor}">{escape(part.name)}</a>' for part in sections)
     parts = "".join(
         f'<section id="{part.anchor}"><h2>{escape(part.name)}</h2>{part.body}</section>\n' for part in sections
@@ -145,19 +156,25 @@ def document(title: str, head: str, sections: list[Section]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">'
-        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body><main>\n'
-        f"<header>{head}<nav>{links}</nav></header>\n{parts}</main>\n<script>{SCRIPT}</script></body></html>\n"
+        f'<link rel="icon" href="data:,"><style>{STYLE}{style}</style></head>\n'
+        f'<body><nav aria-label="contents">{links}</nav><main>\n'
+        f"<header>{head}</header>\n{parts}</main>\n<script>{SCRIPT}{script}</script></body></html>\n"
     )
 
 
 def absent(text: str) -> str:
     """Says that something is not there, and why."""
-    return f'<p class="absent">{escape(text)}</p>'
+    return f'<p class="absent">{shown_code(escape(text))}</p>'
 
 
 def note(text: str) -> str:
     """A line of explanation under a heading."""
-    return f'<p class="note">{escape(text)}</p>'
+    return f'<p class="note">{shown_code(escape(text))}</p>'
+
+
+def shown_code(html: str) -> str:
+    """Settings such as pixels=256 in a text, set as code."""
+    return re.sub(r"(?<![\w.])([A-Za-z_][\w.]*=(?:\[[^\]\s]*\]|[\w./]*\w)?)", r"<code>\1</code>", html)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,1 @@
+"""What lies in a dataset, on one HTML page: `python -m datamodules.report dataset=DIR`."""
