@@ -1,4 +1,4 @@
-"""Prepare a dataset: `python -m datamodules.prepare step=curate|captions|recaption|encode key=value ...`.
+"""Prepare a dataset: `python -m datamodules.prepare step=NAME key=value ...`.
 
 The keys of a step are the arguments of its function; names and types are checked before it is imported.
 """
