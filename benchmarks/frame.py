@@ -6,26 +6,22 @@ dit_video` at most 1.1 times `import torch`, the first step within 12 CPU-second
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmarks import launch
+from benchmarks.results import write
 from dit_video import checkpoint, log
 from dit_video.optim.adamw import AdamW
 from dit_video.optim.muon import Muon
 
-RESULTS = Path("benchmarks/results/frame.json")
 WIDTH, DEPTH, REPEATS = 256, 8, 5
 
 
@@ -53,23 +49,6 @@ def children(*command: str, repeats: int = 3) -> float:
         subprocess.run([sys.executable, *command], capture_output=True, check=False)
         times.append(launch.children() - since)
     return sorted(times)[len(times) // 2]
-
-
-def machine() -> dict[str, object]:
-    """The processor's model and how many cores there are."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.processor(), "cores": os.cpu_count()}
-
-
-def commit() -> str:
-    """The commit that is measured, and whether the tree differs from it."""
-    told = [
-        subprocess.run(["git", *command], capture_output=True, text=True, check=False).stdout.strip()
-        for command in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain"))
-    ]
-    return told[0] + (" and changes" if told[1] else "")
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -103,12 +82,7 @@ def main() -> None:
         figures = measure(Path(folder))
     for name, seconds in figures.items():
         log.say(f"{name:32s} {seconds:8.3f} CPU-s")
-    about = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "commit": commit()}
-    rounded = {name: round(seconds, 4) for name, seconds in figures.items()}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    content = {**about, "unit": "CPU seconds", "figures": rounded}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    log.say(f"written to {RESULTS}")
+    write("frame", {name: round(seconds, 4) for name, seconds in figures.items()}, unit="CPU seconds")
 
 
 if __name__ == "__main__":
