@@ -1,5 +1,7 @@
 """Train a model, or resume the run if it exists: `python train.py experiment=NAME [key=value ...]`.
 
+`run.plan=true` prints what would happen, and does nothing.
+
 Settings are composed and checked before torch and lightning are imported; then datamodule, task, callbacks, logger and
 trainer are made, the run's folder is locked, the newest valid checkpoint is read, and the trainer passes once over the
 datamodule's loader.
@@ -30,6 +32,9 @@ PATHS = ("run.dir", "run.name", "datamodules.dataset")
 MAY_DIFFER = config.Allowed(
     keys=(
         "run.debug",
+        "run.plan",
+        "run.ranks",
+        "run.tflops",
         "run.dir",
         "run.name",
         "run.samples",
@@ -39,6 +44,10 @@ MAY_DIFFER = config.Allowed(
         "callbacks.*",
         "parallel.*",
         "datamodules.dataset",  # its fingerprint is compared
+        "datamodules.dataset.*",
+        "datamodules.cache",
+        "datamodules.cache_gb",
+        "datamodules.patience",
         "datamodules.workers",
     ),
     kept=("callbacks.ema", "callbacks.reseed", "callbacks.schedule"),
@@ -59,6 +68,9 @@ def train(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> None:
     """Check the settings, then train; a mistake anywhere in it is one line, unless run.debug=true."""
     with config.one_line(debug=bool(OmegaConf.select(cfg, "run.debug", default=False))):
         resolved = check(cfg, conf=conf, allowed=allowed)
+        if resolved["run"].get("plan"):
+            foresee(OmegaConf.create(resolved))
+            return
         fit(OmegaConf.create(resolved), raw=OmegaConf.to_container(cfg, resolve=False))
 
 
@@ -77,13 +89,43 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     config.check(resolved, allowed=allowed)
-    dataset = OmegaConf.select(cfg, "datamodules.dataset")
-    if dataset is not None and not (Path(dataset) / "dataset.json").is_file():
-        raise DataError(
-            f"datamodules.dataset={dataset} is not a finished dataset (no dataset.json); make it with: "
-            f"python -m datamodules.prepare step=curate source=DIR dataset={dataset}"
-        )
+    check_datasets(OmegaConf.select(cfg, "datamodules.dataset"))
     return {str(key): value for key, value in resolved.items()}
+
+
+def foresee(cfg: DictConfig) -> None:
+    """Print what the run would do, for as many ranks as it asks for; nothing is trained, and no file is written."""
+    from datamodules import forecast
+
+    run, trainer = make(cfg.run), cfg.trainer
+    devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
+    if run.ranks is None and not isinstance(devices, int):
+        raise ConfigError(f"trainer.devices={devices} says nothing about other machines; add run.ranks=N to run.plan")
+    ranks = run.ranks or devices * nodes
+    if cfg.get("parallel"):
+        make(cfg.parallel).fill(ranks)
+    found = forecast.forecast(
+        make(cfg.datamodules),
+        make(cfg.tasks),
+        name=run.name,
+        samples=run.samples,
+        ranks=ranks,
+        sizes=cfg.datamodules.get("sizes"),
+        precision=trainer.get("precision", "32-true"),
+        averages=bool(OmegaConf.select(cfg, "callbacks.ema")),
+        tflops=run.tflops,
+    )
+    log.say(forecast.document(found) if run.plan == "json" else forecast.page(found))
+
+
+def check_datasets(given: Any) -> None:
+    """DataError for a folder without a finished dataset; URLs are asked later."""
+    for name in [given] if isinstance(given, str) else given or ():
+        if "://" not in str(name) and not (Path(str(name)) / "dataset.json").is_file():
+            raise DataError(
+                f"datamodules.dataset={name} is not a finished dataset (no dataset.json); make it with: "
+                f"python -m datamodules.prepare step=curate source=DIR dataset={name}"
+            )
 
 
 def fit(cfg: DictConfig, *, raw: Any) -> None:

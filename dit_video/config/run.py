@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dit_video.errors import ConfigError
 
@@ -12,6 +13,8 @@ class Run:
     """A training run: where it lives, how long it is, and the seed everything random is keyed by.
 
     `samples` is the run's length and `every_samples` the interval of checkpoints, both in samples seen by all ranks.
+    `plan` prints what the run would do and does nothing, as text or as "json"; for `ranks` processes, by default those
+    that the trainer asks for, and with the time it takes where each of them reaches `tflops` * 10^12 FLOPs a second.
     """
 
     name: str
@@ -20,6 +23,9 @@ class Run:
     samples: int
     every_samples: int
     debug: bool = False
+    plan: bool | Literal["json"] = False
+    ranks: int | None = None
+    tflops: float | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "dir"):
@@ -28,3 +34,9 @@ class Run:
         for key in ("samples", "every_samples"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"run.{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("ranks", "tflops"):
+            value = getattr(self, key)
+            if value is not None and not self.plan:
+                raise ConfigError(f"run.{key}={value} says nothing without a plan; add run.plan=true, or leave it out")
+            if value is not None and not value > 0:
+                raise ConfigError(f"run.{key} must be above 0, got {value}")

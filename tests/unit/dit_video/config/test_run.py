@@ -9,3 +9,13 @@ from dit_video.errors import ConfigError
 def test_a_run_needs_samples() -> None:
     with pytest.raises(ConfigError, match=r"run\.samples"):
         config.Run(name="a", dir="b", seed=0, samples=0, every_samples=1)
+
+
+@pytest.mark.parametrize("key", ["ranks", "tflops"])
+def test_what_only_a_plan_reads_needs_one(key: str) -> None:
+    given = {"name": "a", "dir": "b", "seed": 0, "samples": 1, "every_samples": 1, key: 2}
+    assert getattr(config.Run(**given, plan=True), key) == 2
+    with pytest.raises(ConfigError, match=rf"run\.{key}=2 .* add run\.plan=true"):
+        config.Run(**given)
+    with pytest.raises(ConfigError, match=rf"run\.{key} must be above 0"):
+        config.Run(**{**given, key: 0}, plan="json")

@@ -1,0 +1,153 @@
+"""The plan of a run as figures: what the data side says of an epoch, and a rehearsal says of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from datamodules.forecast.counts import counts
+from datamodules.forecast.epoch import walk
+from dit_video.errors import ConfigError
+from dit_video.parallel.rehearsal import TRAINING, Memory, memory
+
+if TYPE_CHECKING:
+    from datamodules.forecast.counts import Counts
+    from datamodules.forecast.epoch import Epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """Clips of one size: `size` of each in units, `flops` and `memory` (activations, in bytes) of each in training.
+
+    Shares are of all samples, units and FLOPs of an epoch; a clip's size counts the conditions drawn for it.
+    """
+
+    bucket: str
+    clips: int
+    samples_share: float
+    size: float
+    size_share: float
+    flops: float
+    flops_share: float
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a run will do. `flops` are of a training step over all ranks: three forwards, padding and text included.
+
+    `padding` and `idle` are shares; `samples` are those of the run, `epoch_samples` of an epoch. `seconds` is the time
+    of the run where a rate is given, `tflops` a rank.
+    """
+
+    name: str
+    samples: int
+    ranks: int
+    unit: str
+    clips: int
+    dropped: dict[str, int]
+    buckets: tuple[Bucket, ...]
+    streams: int
+    packs: int
+    micros: int
+    length: int
+    padding: float
+    idle: float
+    epoch_samples: float
+    epoch_packs: int
+    epoch_steps: int
+    epochs: float
+    steps: int
+    flops: float
+    memory: Memory
+    tflops: float | None
+    seconds: float | None
+
+
+def forecast(
+    data: Any,
+    task: Any,
+    *,
+    name: str,
+    samples: int,
+    ranks: int,
+    sizes: Sequence[str] | None = None,
+    precision: str | int = "32-true",
+    averages: bool = False,
+    tflops: float | None = None,
+) -> Forecast:
+    """The plan of a run; ConfigError for one that cannot be, or whose streams are fewer than its ranks.
+
+    Args:
+        data: the datamodule.
+        task: the training task, whose models are made anew here, without numbers.
+        name: of the run.
+        samples: of the run.
+        ranks: data ranks; they need not be there.
+        sizes: buckets given by hand, each of which must have clips.
+        precision: of the trainer.
+        averages: whether the run keeps averages of the weights.
+        tflops: 10^12 FLOPs a second that a rank reaches, for the time.
+    """
+    with torch.device("meta"):
+        task.build()
+    found = counts(data, task, sizes=sizes)
+    plan = data.plan
+    data.begin(0, samples, 0, ranks)
+    if plan.order.streams < ranks:
+        shards = sum(map(len, plan.order.rows))
+        raise ConfigError(
+            f"{plan.order.streams} streams are fewer than {ranks} ranks; raise datamodules.streams (each needs one of "
+            f"{shards} shards, and datamodules.packs is a multiple of it), or take fewer ranks"
+        )
+    epoch = walk(plan, found, ranks=ranks, samples=samples)
+    needed = memory(task, lambda: found.hollow(epoch.fullest), precision=precision, averages=averages)
+    flops = TRAINING * float(epoch.flops.sum() + epoch.pad_flops) / epoch.steps
+    return Forecast(
+        name=name,
+        samples=samples,
+        ranks=ranks,
+        unit=found.unit,
+        clips=len(data.index),
+        dropped=data.chosen.dropped,
+        buckets=tuple(buckets(found, epoch, needed, clips=np.bincount(found.code[data.chosen.rows]))),
+        streams=plan.order.streams,
+        packs=plan.packs,
+        micros=data.micros,
+        length=found.length,
+        padding=epoch.padding,
+        idle=epoch.idle,
+        epoch_samples=epoch.samples,
+        epoch_packs=epoch.steps * plan.packs,
+        epoch_steps=epoch.steps,
+        epochs=samples / epoch.samples,
+        steps=epoch.run_steps,
+        flops=flops,
+        memory=needed,
+        tflops=tflops,
+        seconds=epoch.run_steps * flops / (ranks * tflops * 1e12 * (1 - epoch.idle)) if tflops else None,
+    )
+
+
+def buckets(found: Counts, epoch: Epoch, needed: Memory, *, clips: np.ndarray[Any, Any]) -> list[Bucket]:
+    """The figures of each bucket, by falling share of FLOPs."""
+    seen, units, flops = (np.maximum(sums, 1e-300) for sums in (epoch.seen, epoch.units, epoch.flops))
+    share = found.share(epoch.fullest)
+    rows = [
+        Bucket(
+            bucket=str(shape),
+            clips=int(clips[at]),
+            samples_share=float(seen[at] / seen.sum()),
+            size=float(units[at] / seen[at]),
+            size_share=float(units[at] / units.sum()),
+            flops=float(TRAINING * flops[at] / seen[at]),
+            flops_share=float(flops[at] / flops.sum()),
+            memory=round(needed.activations * share[at]),
+        )
+        for at, shape in enumerate(found.shapes)
+    ]
+    return sorted(rows, key=lambda row: row.flops_share, reverse=True)

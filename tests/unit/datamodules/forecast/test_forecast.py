@@ -1,0 +1,91 @@
+"""The figures of a plan, and `run.plan=true` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake import forked
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import train
+from datamodules.forecast import forecast
+from datamodules.latents import LatentData
+from dit_video import config
+from dit_video.errors import ConfigError
+
+DIT = ["experiment=quickstart/dit", "models.dit.channels=3", "models.dit.width=32", "models.dit.depth=1"]
+DIT += ["models.text.width=32", "models.text.vocabulary=300", "datamodules.captions={dense: 0, source: 1}"]
+DIT += ["datamodules.length=300", "run.samples=300", "optim.schedule.warmup=100"]
+
+
+def test_figures_add_up(finished: Path, dit: Any) -> None:
+    data = LatentData(dataset=str(finished), length=300, packs=4, micro=2, workers=0)
+    found = forecast(data, dit, name="a", samples=90, ranks=2, averages=True, tflops=1e-6)
+    assert sum(bucket.clips for bucket in found.buckets) + sum(found.dropped.values()) == found.clips == 30
+    for name in ("samples_share", "size_share", "flops_share"):
+        assert sum(getattr(bucket, name) for bucket in found.buckets) == pytest.approx(1)
+    assert found.micros == 1
+    assert found.epoch_packs == 4 * found.epoch_steps
+    assert found.memory.averages == found.memory.gradients == 4 * found.memory.parameters
+    whole = sum(bucket.flops * bucket.samples_share for bucket in found.buckets) * found.epoch_samples
+    assert whole < found.flops * found.epoch_steps < 1.2 * whole  # beside it, padding alone
+    assert found.seconds is not None
+    assert found.seconds == pytest.approx(found.steps * found.flops / (2 * 1e6 * (1 - found.idle)))
+
+
+def test_half_the_ranks_take_twice_the_packs(finished: Path, dit: Any) -> None:
+    data = LatentData(dataset=str(finished), length=300, packs=4, micro=1, workers=0)
+    one, two = (forecast(data, dit, name="a", samples=90, ranks=ranks) for ranks in (1, 2))
+    assert (one.micros, two.micros) == (4, 2)
+    assert (one.flops, one.steps, one.padding) == (two.flops, two.steps, two.padding)
+    assert one.idle == 0.0 <= two.idle
+
+
+def test_fewer_streams_than_ranks_are_refused(finished: Path, dit: Any) -> None:
+    data = LatentData(dataset=str(finished), length=300, packs=4, streams=1, workers=0)
+    with pytest.raises(ConfigError, match=r"1 streams are fewer than 2 ranks; raise datamodules\.streams"):
+        forecast(data, dit, name="a", samples=90, ranks=2)
+
+
+def planned(*changes: str) -> None:
+    """What `python train.py ... run.plan=true` does with its settings, in this process."""
+    overrides = config.rewrite([*DIT, "run.plan=true", *changes], conf=train.CONF, name="train", paths=train.PATHS)
+    with initialize_config_dir(config_dir=str(train.CONF), version_base="1.3"):
+        cfg = compose("train", overrides=overrides)
+    train.foresee(OmegaConf.create(train.check(cfg, conf=train.CONF, allowed=config.ALLOWED)))
+
+
+def test_a_plan_is_printed(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned(f"datamodules.dataset={finished}")
+    text = capsys.readouterr().out
+    assert text.startswith("quickstart-dit: the plan of 300 samples on 1 rank\n")
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_plan_is_for_machines_that_are_not_there(finished: Path, tmp_path: Path) -> None:
+    many = ["trainer=gpu", "trainer.devices=auto", "run.ranks=2", "datamodules.packs=64", "datamodules.streams=2"]
+    done = forked.start(tmp_path, [*DIT, f"datamodules.dataset={finished}", *many, "run.plan=json"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["ranks"], found["micros"], found["packs"]) == (2, 32, 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ("datamodules.length=50", "or leave them out by datamodules.drop_long=true"),
+        ("run.ranks=3", "datamodules.packs=1 a step must be a multiple of datamodules.micro=1 times 3 ranks"),
+        ("trainer.devices=auto", "trainer.devices=auto says nothing about other machines; add run.ranks=N"),
+        ("run.plan=text", "run.plan must be bool or 'json'"),
+        ("trainer.precision=64-true", "trainer.precision=64-true is not known to run.plan"),
+    ],
+)
+def test_a_mistake_is_said(finished: Path, change: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        planned(f"datamodules.dataset={finished}", change)
+    assert hint in str(error.value)
