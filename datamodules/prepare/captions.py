@@ -10,7 +10,7 @@ from typing import Any
 
 from datamodules import index
 from datamodules.prepare import rows, store
-from datamodules.prepare.curate import clean_caption
+from datamodules.prepare.sources import clean_caption
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
 
@@ -73,7 +73,7 @@ def match(captions: Mapping[str, str], sources: Sequence[str]) -> dict[str, str]
     return found
 
 
-def captions(*, dataset: str, captions_csv: str, name: str, part: str | None = None) -> None:
+def captions(*, dataset: str, captions_csv: str, name: str, part: str = "0/1") -> None:
     """Import the captions of a table with columns file,caption for the clips of the sources it lists.
 
     Args:

@@ -6,9 +6,9 @@
 - Nothing is dropped for a score: scores are columns of the index, and thresholds are set at training.
 
 dataset.json: format (2), shards, samples, videos, images, seconds, fingerprint (SHA-256 over the tars' hashes),
-index_sha256 (over the bytes of index/000000.parquet, 000001.parquet, ...), quarantined (whole files), dropped (pieces of
-videos) and dropped_seconds, ignored (files that are no media), reasons (rows of quarantine/ by what stands before the
-first colon of their reason).
+index_sha256 (over the bytes of index/000000.parquet, 000001.parquet, ...), quarantined (whole files), dropped (pieces
+of videos) and dropped_seconds, ignored (files that are no media), reasons (rows of quarantine/ by what stands before
+the first colon of their reason).
 
 index/000000.parquet, a row a sample:
     key, kind ("video" or "image"), source, caption, sha256, media_name (suffix), json_name: string
@@ -17,7 +17,7 @@ index/000000.parquet, a row a sample:
     scores, float64, NaN where they mean nothing (images have brightness, contrast, sharpness, text):
         motion          mean optical flow, short sides of the picture per second
         still           share of the frames that repeat the one before, 0 to 1
-        slides          share of all change that lies in the tenth of frames that change most; 0.1 is even, 1 a slide show
+        slides          share of all change that lies in the tenth of the frames that change most; 1 is a slide show
         sharpness       variance of the Laplacian of luma (0 to 255) at 480 lines, mean over frames
         brightness      mean luma, 0 to 1
         contrast        standard deviation of luma, 0 to 0.5
@@ -36,34 +36,32 @@ quarantine/000000.parquet, a row for what was not kept, and quarantine/ignored.p
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import re
+import math
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datamodules.prepare import store, workers
-from datamodules.prepare.clip import IMAGES, VIDEOS, Rules, samples
+from datamodules.prepare import parts, store, workers
+from datamodules.prepare.borders import Borders
+from datamodules.prepare.clip import Found, Rules, first_picture, samples
+from datamodules.prepare.cuts import Cuts
+from datamodules.prepare.scores import SCORES
+from datamodules.prepare.sources import Ignored, Source, find_sources, written
 from dit_video import log
 from dit_video.errors import DataError
 from dit_video.media.probe import Limits
 from dit_video.seeds import rng
 
-FORMAT = 1
-CAPTION_LIMIT = 2000  # characters
+FORMAT = 2
 LEAST_SHARDS = 8
 LEAST_LONGEST = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A raw file: its path relative to the source folder, and its caption ("" for none)."""
-
-    path: str
-    caption: str
+MAKING = ".making"  # folder of what is in the making
+LEAK = 1 << 30  # bytes by which a process may grow over its sources before it is replaced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +75,14 @@ class Shard:
     rules: Rules
     plan: str
 
+    def table(self, kind: str) -> Path:
+        """Its table of the index or the quarantine."""
+        return self.dataset / kind / f"{self.number:06d}.parquet"
+
+    def making(self) -> Path:
+        """Where its parts are kept until it is whole."""
+        return self.dataset / MAKING / f"{self.plan[:16]}-{self.number:06d}"
+
 
 def index_schema() -> Any:
     """Columns of index/*.parquet."""
@@ -89,117 +95,116 @@ def index_schema() -> Any:
             *[("width", whole), ("fps", real), ("seconds", real), ("source", texts), ("start_seconds", real)],
             *[("caption", texts), ("sha256", texts), ("media_name", texts), ("media_offset", whole)],
             *[("media_size", whole), ("json_name", texts), ("json_offset", whole), ("json_size", whole)],
+            *[(name, real) for name in SCORES],
+            ("hashes", pa.list_(pa.uint64())),
         ]
     )
 
 
-def clean_caption(text: str) -> str:
-    """A caption without control characters and runs of spaces, cut at a sane length."""
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+", " ", text).strip()[:CAPTION_LIMIT]
+def quarantine_schema() -> Any:
+    """Columns of quarantine/*.parquet."""
+    import pyarrow as pa
 
-
-def read_captions(path: Path, folder: Path) -> dict[str, str]:
-    """Captions by path relative to `folder`. `file` is relative to the CSV's folder, or to `folder`."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file)
-            if not {"file", "caption"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{path} must have the columns file,caption; it has {','.join(reader.fieldnames or ())}"
-                )
-            rows = [(str(row["file"] or ""), str(row["caption"] or "")) for row in reader]
-    except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read captions_csv={path}: {error}") from error
-    found, home, root = {}, path.parent.resolve(), folder.resolve()
-    for name, caption in rows:
-        place = (home / name).resolve()
-        relative = place.relative_to(root).as_posix() if place.is_relative_to(root) else Path(name).as_posix()
-        found[relative] = clean_caption(caption)
-    return found
-
-
-def find_sources(folder: Path, captions_csv: Path | None) -> list[Source]:
-    """Videos and images under `folder`, by name; DataError where there are none."""
-    if not folder.is_dir():
-        raise DataError(f"source={folder} is not a folder; give source=DIR with videos and images")
-    visible = [
-        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    paths = sorted(path.relative_to(folder).as_posix() for path in visible if path.suffix.lower() in VIDEOS | IMAGES)
-    if not paths:
-        raise DataError(
-            f"source={folder} has no videos or images; expected files such as .mp4, .webm, .mov, .png, .jpg"
-        )
-    table = captions_csv if captions_csv is not None else folder / "captions.csv"
-    captions = read_captions(table, folder) if captions_csv is not None or table.is_file() else {}
-    if captions and not set(captions) & set(paths):
-        log.get("dit_video.datamodules").warning(
-            "%s names none of the files in %s; its file column is relative to the CSV or to source=", table, folder
-        )
-    return [Source(path=path, caption=captions.get(path, "")) for path in paths]
+    times = [("start_seconds", pa.float64()), ("seconds", pa.float64())]
+    return pa.schema([("source", pa.string()), ("reason", pa.string()), *times, ("thumbnail", pa.binary())])
 
 
 def plan_of(sources: Sequence[Source], rules: Rules, folder: Path, shard_samples: int) -> str:
     """A hash over everything that decides what the shards hold, but the files' contents."""
-    listing = [(source.path, source.caption, (folder / source.path).stat().st_size) for source in sources]
+    listing = [(source.path, source.caption, size_of(folder / source.path)) for source in sources]
     text = json.dumps([FORMAT, shard_samples, asdict(rules), listing], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, -1 where it cannot be had."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def curate_shard(shard: Shard, skip: Mapping[str, str], report: workers.Report) -> None:
     """Make one shard: tar, then quarantine, then index. `skip` names sources that killed a worker, and how."""
+    import cv2
+
+    cv2.setNumThreads(0)  # the optical flow depends on their number
+    make_parts(shard, skip, report)
     rows: list[dict[str, Any]] = []
-    refused: list[dict[str, str]] = []
-    name = f"{shard.number:06d}"
-    members = shard_members(shard, skip, report, rows=rows, refused=refused)
-    places, digest = store.write_tar(shard.dataset / "clips" / f"{name}.tar", members)
+    refused: list[dict[str, Any]] = []
+    members = shard_members(shard, rows=rows, refused=refused)
+    places, digest = store.write_tar(shard.dataset / "clips" / f"{shard.number:06d}.tar", members)
     for row, place in zip(rows, places, strict=True):
         offset, size = place[row["media_name"]]
         row |= {"media_offset": offset, "media_size": size, "json_name": "json"}
         row |= dict(zip(("json_offset", "json_size"), place["json"], strict=True))
-    write_quarantine(shard, refused)
+    store.write_table(shard.table("quarantine"), refused, schema=quarantine_schema())
     about = {"tar_sha256": digest, "plan": shard.plan}
-    store.write_table(shard.dataset / "index" / f"{name}.parquet", rows, schema=index_schema(), metadata=about)
+    store.write_table(shard.table("index"), rows, schema=index_schema(), metadata=about)
+    shutil.rmtree(shard.making(), ignore_errors=True)
+
+
+def make_parts(shard: Shard, skip: Mapping[str, str], report: workers.Report) -> None:
+    """What each source of a shard gives, kept beside the shard; what is there already is kept.
+
+    A process that has grown by `LEAK`, or in which memory is out after other sources, asks to be replaced.
+    """
+    begun, made = resident(), 0
+    for at, source in enumerate(shard.sources):
+        place = shard.making() / f"{at:05d}"
+        report(source.path)
+        if parts.load(place) is not None:
+            continue
+        if resident() - begun > LEAK and made:
+            raise workers.Again
+        try:
+            parts.save(place, made_of(source, shard, skip))
+        except MemoryError:
+            if made:
+                raise workers.Again from None
+            parts.save(place, parts.refused("out of memory", None))
+        made += 1
+
+
+def made_of(source: Source, shard: Shard, skip: Mapping[str, str]) -> Found:
+    """What a source gives; a reason and a small picture where it gives nothing."""
+    path = shard.folder / source.path
+    if source.path in skip:
+        return parts.refused(skip[source.path], None)
+    try:
+        return samples(path, shard.rules, {"source": source.name, "caption": source.caption})
+    except (DataError, OSError) as error:
+        reason = written(str(error)).replace(written(str(path)), "").replace(f"{shard.folder}/", "")
+        return parts.refused(" ".join(reason.split()).strip(": "), first_picture(path, shard.rules))
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+    except OSError:
+        return 0
 
 
 def shard_members(
-    shard: Shard,
-    skip: Mapping[str, str],
-    report: workers.Report,
-    *,
-    rows: list[dict[str, Any]],
-    refused: list[dict[str, str]],
+    shard: Shard, *, rows: list[dict[str, Any]], refused: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Samples of a shard as they are made, one source in memory at a time; fills in `rows` and `refused`."""
-    for source in shard.sources:
-        report(source.path)
-        try:
-            if source.path in skip:
-                raise DataError(skip[source.path])
-            fields = {"source": source.path, "caption": source.caption}
-            found = samples(shard.folder / source.path, shard.rules, fields)
-        except (DataError, MemoryError, OSError) as error:
-            reason = str(error) or "out of memory"
-            refused.append({"source": source.path, "reason": reason.replace(f"{shard.folder}/", "")})
-            continue
-        for sample in found:
+    """Samples of a shard from its parts, one source in memory at a time; fills in `rows` and `refused`."""
+    for at, source in enumerate(shard.sources):
+        found = parts.load(shard.making() / f"{at:05d}")
+        if found is None:
+            raise DataError(f"a part of shard {shard.number} of {shard.dataset} has vanished; run step=curate again")
+        refused += [{"source": source.name, **vars(piece)} for piece in found.dropped]
+        for sample in found.samples:
             key = f"{shard.number:06d}_{len(rows):05d}"
             about = {"sha256": store.sha256(sample.media), "media_name": sample.suffix}
-            rows.append({"key": key, "shard": shard.number, **sample.row, **about})
+            rows.append({"key": key, "shard": shard.number, **sample.row, **sample.scores, **about})
             yield sample.members(key)
-
-
-def write_quarantine(shard: Shard, refused: Sequence[Mapping[str, str]]) -> None:
-    """What a shard refused, and why; a table without rows where it refused nothing."""
-    import pyarrow as pa
-
-    schema = pa.schema([("source", pa.string()), ("reason", pa.string())])
-    store.write_table(shard.dataset / "quarantine" / f"{shard.number:06d}.parquet", refused, schema=schema)
 
 
 def finished(shard: Shard) -> bool:
     """Whether a shard stands already; DataError where it stands with other contents."""
-    about = store.metadata(shard.dataset / "index" / f"{shard.number:06d}.parquet")
+    about = store.metadata(shard.table("index"))
     if about is not None and about.get("plan") != shard.plan:
         raise DataError(
             f"dataset={shard.dataset} was curated from other files or with other settings; "
@@ -209,22 +214,36 @@ def finished(shard: Shard) -> bool:
 
 
 def summary(dataset: Path, shards: int) -> dict[str, Any]:
-    """What dataset.json says: counts, and the fingerprint over the hashes of the shards."""
+    """What dataset.json says: counts, and the hashes over the tars and over the index."""
     import pyarrow.parquet as pq
 
-    hashes, counts = [], {"samples": 0, "videos": 0, "images": 0, "quarantined": 0}
-    seconds = 0.0
+    hashes, tables = hashlib.sha256(), hashlib.sha256()
+    counts, reasons = Counter(samples=0, videos=0, images=0, quarantined=0, dropped=0), Counter[str]()
+    seconds = lost = 0.0
     for number in range(shards):
         path = dataset / "index" / f"{number:06d}.parquet"
-        hashes.append((store.metadata(path) or {})["tar_sha256"])
+        hashes.update((store.metadata(path) or {})["tar_sha256"].encode())
+        tables.update(path.read_bytes())
         table = pq.read_table(path, columns=["kind", "seconds"]).to_pydict()
         counts["samples"] += len(table["kind"])
         counts["videos"] += table["kind"].count("video")
         counts["images"] += table["kind"].count("image")
-        counts["quarantined"] += pq.read_metadata(dataset / "quarantine" / path.name).num_rows
         seconds += sum(table["seconds"])
-    fingerprint = hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return {"format": FORMAT, "shards": shards, **counts, "seconds": round(seconds, 3), "fingerprint": fingerprint}
+        refused = pq.read_table(dataset / "quarantine" / path.name, columns=["reason", "seconds"]).to_pydict()
+        reasons.update(reason.split(":")[0] for reason in refused["reason"])
+        pieces = [value for value in refused["seconds"] if not math.isnan(value)]
+        counts["dropped"] += len(pieces)
+        counts["quarantined"] += len(refused["seconds"]) - len(pieces)
+        lost += sum(pieces)
+    about = {
+        "format": FORMAT,
+        "shards": shards,
+        **counts,
+        "seconds": round(seconds, 3),
+        "dropped_seconds": round(lost, 3),
+    }
+    ordered = dict(sorted(reasons.items(), key=lambda each: (-each[1], each[0])))
+    return {**about, "reasons": ordered, "fingerprint": hashes.hexdigest(), "index_sha256": tables.hexdigest()}
 
 
 def curate(
@@ -235,9 +254,12 @@ def curate(
     max_seconds: float = 2.0,
     min_seconds: float = 0.5,
     cut_threshold: float = 27.0,
+    fades: bool = True,
+    crop_borders: bool = True,
     crf: int = 14,
     longest: int | None = None,
     shard_samples: int = 256,
+    part: str = "0/1",
     workers: int | None = None,
     file_seconds: float = 300.0,
     memory_gb: float = 8.0,
@@ -254,10 +276,13 @@ def curate(
         max_seconds: longest clip; a longer shot gives several.
         min_seconds: shortest clip; shorter pieces are dropped.
         cut_threshold: content change, 0 to 255, above which a frame may begin a new shot.
+        fades: whether fades and dissolves part shots too; their frames are dropped.
+        crop_borders: whether black borders are cut off.
         crf: quality of clips that must be encoded again; lower is better.
         longest: longer side of what is stored, in pixels; larger clips and images are scaled down to it. By default all
             keep their own size. Where buckets are small it saves room, and the decoding of large frames in training.
         shard_samples: raw files a shard; fewer where that makes less than 8 shards.
+        part: "i/n" makes only the shards whose number leaves i when divided by n: for n machines at once, i from 0.
         workers: processes; by default one a core. 0 works in this process, without protection against crashes.
         file_seconds: a file that takes longer is quarantined.
         memory_gb: address space a process may use.
@@ -268,25 +293,39 @@ def curate(
     folder, target = Path(source), Path(dataset)
     if not 0 < min_seconds <= max_seconds:
         raise DataError(f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}")
-    limits = Limits(pixels=max_pixels, frames=max_frames, seconds=max_file_seconds)
     if longest is not None and longest < LEAST_LONGEST:
         raise DataError(f"longest={longest} must be at least {LEAST_LONGEST} pixels, or null for sizes as they are")
+    cuts = Cuts(threshold=cut_threshold)
     rules = Rules(
         max_seconds=max_seconds,
         min_seconds=min_seconds,
-        cut_threshold=cut_threshold,
         crf=crf,
-        limits=limits,
+        limits=Limits(pixels=max_pixels, frames=max_frames, seconds=max_file_seconds),
         longest=longest,
+        cuts=cuts if fades else replace(cuts, fades=None),
+        borders=Borders(crop=crop_borders),
     )
-    sources = find_sources(folder, Path(captions_csv) if captions_csv else None)
+    sources, ignored = find_sources(folder, Path(captions_csv) if captions_csv else None)
     shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
-    todo = [shard for shard in shards if not finished(shard)]
+    mine = part_of(shards, part)
+    todo = [shard for shard in mine if not finished(shard)]
     log.say(
-        f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(shards) - len(todo)} done already)"
+        f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(mine) - len(todo)} done already)"
     )
     make(todo, processes=workers, seconds=file_seconds, memory_gb=memory_gb)
-    report(target, len(shards))
+    missing = [shard.number for shard in shards if not finished(shard)]
+    if missing:
+        log.say(f"part={part} is done; {len(missing)} shards of other parts are not, the first is {missing[0]}")
+    else:
+        report(target, len(shards), ignored)
+
+
+def part_of(shards: Sequence[Shard], part: str) -> list[Shard]:
+    """The shards of part "i/n"; DataError for anything else."""
+    place, _, count = part.partition("/")
+    if not (place.isdecimal() and count.isdecimal() and int(place) < int(count)):
+        raise DataError(f"part={part} must be i/n with 0 <= i < n, such as part=0/4")
+    return [shard for shard in shards if shard.number % int(count) == int(place)]
 
 
 def deal(sources: Sequence[Source], rules: Rules, *, folder: Path, dataset: Path, shard_samples: int) -> list[Shard]:
@@ -315,7 +354,7 @@ def make(todo: Sequence[Shard], *, processes: int | None, seconds: float, memory
         pass
 
 
-def report(dataset: Path, shards: int) -> None:
+def report(dataset: Path, shards: int, ignored: Sequence[Ignored]) -> None:
     """Write dataset.json and say what came out."""
     import pyarrow.parquet as pq
 
@@ -324,10 +363,26 @@ def report(dataset: Path, shards: int) -> None:
         first = pq.read_table(dataset / "quarantine" / "000000.parquet").to_pylist()[:1]
         why = f"; the first: {first[0]['source']}: {first[0]['reason']}" if first else ""
         raise DataError(f"none of the files could be used{why}")
-    store.write_json(dataset / "dataset.json", about)
+    rows = [{"source": written(each.path), "reason": f"ignored: {each.reason}"} for each in ignored]
+    none = {"start_seconds": float("nan"), "seconds": float("nan"), "thumbnail": None}
+    table = dataset / "quarantine" / "ignored.parquet"
+    store.write_table(table, [row | none for row in rows], schema=quarantine_schema())
+    store.write_json(dataset / "dataset.json", {**about, "ignored": len(rows)})
+    shutil.rmtree(dataset / MAKING, ignore_errors=True)
+    say(dataset, about, ignored)
+
+
+def say(dataset: Path, about: Mapping[str, Any], ignored: Sequence[Ignored]) -> None:
+    """What came out, and what did not and why, in a few lines."""
     log.say(
         f"{about['samples']} samples ({about['videos']} clips, {about['images']} images, {about['seconds']:.1f} s), "
         f"{about['quarantined']} files quarantined -> {dataset}"
     )
-    if about["quarantined"]:
-        log.say(f"reasons: {dataset / 'quarantine'}/*.parquet")
+    if about["dropped"]:
+        log.say(f"{about['dropped']} pieces of videos dropped ({about['dropped_seconds']:.1f} s)")
+    for reason, count in about["reasons"].items():
+        log.say(f"  {count:6d}  {reason}")
+    for reason, count in Counter(each.reason for each in ignored).items():
+        log.say(f"  {count:6d}  ignored: {reason}")
+    if about["reasons"] or ignored:
+        log.say(f"each by name: {dataset / 'quarantine'}/*.parquet")

@@ -1,18 +1,21 @@
-"""Hard cuts, and the spans of frames that become clips.
+"""Shots between cuts, fades and dissolves, and the spans of frames that become clips.
 
 - The score of a frame is PySceneDetect's content value: the mean change of hue, saturation and lightness.
 - A cut also changes most of the picture at once and stands out from the frames around it. A small thing that moves fast
   changes a small part; a pan or a shaking camera changes everything, frame after frame.
+- A flash is no cut: after it the picture is as before. The frames of a fade or dissolve belong to no shot.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from scenedetect.detectors import ContentDetector
+
+from datamodules.prepare.fades import Fades, Span, flash, flat, melting, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,24 @@ if TYPE_CHECKING:
 NEIGHBOURS = 3
 NOISE = 20  # change of a channel, of 255, below which a pixel is the same
 CALM = 4.0  # score below which a frame is no cut, whatever the threshold
+FLASH_SECONDS = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """`threshold`: change, 0 to 255, above which a frame may begin a new shot; `fades`: what is one, None for never."""
+
+    threshold: float = 27.0
+    fades: Fades | None = field(default_factory=Fades)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Spans [start, end) of the frames of a video: `shots`, and the `fades` and `dissolves` between them."""
+
+    shots: list[Span]
+    fades: list[Span]
+    dissolves: list[Span]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +84,58 @@ def is_cut(changes: Sequence[Change], at: int, *, threshold: float) -> bool:
     return plain or faint
 
 
-def shots(changes: Sequence[Change], *, threshold: float) -> list[tuple[int, int]]:
-    """Spans [start, end) of frames between cuts; they cover all frames."""
-    starts = [0, *(at for at in range(1, len(changes)) if is_cut(changes, at, threshold=threshold))]
-    return list(zip(starts, [*starts[1:], len(changes)], strict=True))
+def maybe_cut(change: Change, *, threshold: float) -> bool:
+    """Whether a frame may begin a new shot, as far as it can be told from itself."""
+    return change.score >= threshold / 3 and change.share >= 0.4
+
+
+def shots(changes: Sequence[Change], *, threshold: float) -> list[Span]:
+    """Spans [start, end) of frames between hard cuts; they cover all frames."""
+    return between([at for at in range(1, len(changes)) if is_cut(changes, at, threshold=threshold)], len(changes))
+
+
+def between(starts: Sequence[int], count: int) -> list[Span]:
+    """Spans of `count` frames that begin at 0 and at `starts`."""
+    return list(zip([0, *starts], [*starts, count], strict=True))
+
+
+def without_flashes(starts: Sequence[int], pictures: NDArray[np.uint8], *, fps: float) -> list[int]:
+    """Cuts but for those into and out of a flash."""
+    longest = max(2, round(FLASH_SECONDS * fps))
+    kept: list[int] = []
+    for at in starts:
+        if kept and at - kept[-1] <= longest and flash(pictures, kept[-1], at):
+            kept.pop()
+        else:
+            kept.append(at)
+    return kept
+
+
+def split(changes: Sequence[Change], pictures: NDArray[np.uint8], *, fps: float, rules: Cuts) -> Split:
+    """Shots and what lies between them, by the change of each frame and its picture (n, 16, 16, 3)."""
+    count = len(changes)
+    starts = [at for at in range(1, count) if is_cut(changes, at, threshold=rules.threshold)]
+    starts = without_flashes(starts, pictures, fps=fps)
+    if rules.fades is None:
+        return Split(shots=between(starts, count), fades=[], dissolves=[])
+    longest = rules.fades.seconds[1] * fps
+    dark = [
+        (start, end)
+        for start, end in runs(flat(pictures, most=rules.fades.flat))
+        if end - start <= min(longest, count - 1) and not flash(pictures, start, end)
+    ]
+    melted = melting(pictures, fps=fps, rules=rules.fades)
+    away = np.zeros(count, bool)
+    for start, end in [*dark, *melted]:
+        away[start:end] = True
+    found = [
+        (start + first, start + last)
+        for start, end in between([at for at in starts if not away[at]], count)
+        for first, last in runs(~away[start:end])
+    ]
+    spans = runs(away)
+    faded = [span for span in spans if any(span[0] <= start < span[1] for start, _ in dark)]
+    return Split(shots=found, fades=faded, dissolves=[span for span in spans if span not in faded])
 
 
 def pieces(

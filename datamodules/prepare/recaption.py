@@ -18,7 +18,7 @@ from datamodules import index
 from datamodules.buckets import Buckets, buckets
 from datamodules.prepare import rows, store
 from datamodules.prepare.captions import check_name, sidecar_schema
-from datamodules.prepare.curate import clean_caption
+from datamodules.prepare.sources import clean_caption
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of
 from dit_video.pipeline.recaption import load
@@ -56,7 +56,7 @@ def recaption(
     ema: bool = True,
     device: str = "auto",
     workers: int = 1,
-    part: str | None = None,
+    part: str = "0/1",
     max_bad_fraction: float = 0.01,
 ) -> None:
     """Describe the clips of a dataset with a trained recaptioner, as captions/NAME.
@@ -102,7 +102,7 @@ def read_as(found: index.Index, settings: Mapping[str, Any]) -> ClipLoader:
     return rows.reader(found, table, float(settings.get("fps", 12.0)))
 
 
-def run(job: Job, *, batch: int, workers: int, part: str | None = None, max_bad_fraction: float = 0.01) -> None:
+def run(job: Job, *, batch: int, workers: int, part: str = "0/1", max_bad_fraction: float = 0.01) -> None:
     """Caption the shards that are missing, and say what came out."""
     loader = read_as(job.found, job.words.settings)
     stage = rows.Stage(

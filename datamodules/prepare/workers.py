@@ -21,7 +21,14 @@ from dit_video.errors import DataError, UserError
 STARTING = 300.0  # seconds a process may take to its first item: it imports what it needs
 Report = Callable[[str], None]
 Work = Callable[[Any, Mapping[str, str], Report], None]
-"""`work(task, skip, report)`: does one task, calls `report(item)` before each item; `skip` gives reasons by item."""
+"""`work(task, skip, report)`: does one task, calls `report(item)` before each item; `skip` gives reasons by item.
+
+It may raise `Again` to be called once more with the same, in a fresh process; it must have come further by then.
+"""
+
+
+class Again(Exception):  # noqa: N818
+    """A task asks to go on in a fresh process: this one has leaked, or its memory is out."""
 
 
 @dataclass
@@ -55,6 +62,8 @@ def child(work: Work, task: object, skip: dict[str, str], pipe: Connection, memo
     try:
         work(task, skip, lambda item: pipe.send(("at", item)))
         pipe.send(("done", ""))
+    except Again:
+        pipe.send(("again", ""))
     except UserError as error:
         pipe.send(("mistake", str(error)))
     except BaseException:
@@ -97,6 +106,17 @@ def end(job: Job) -> None:
     job.pipe.close()
 
 
+def unprotected(work: Work, task: object) -> list[str]:
+    """Do a task in this process; its items in the order of their beginning."""
+    items: dict[str, None] = {}
+    while True:
+        try:
+            work(task, {}, lambda item: items.update({item: None}))
+        except Again:
+            continue
+        return list(items)
+
+
 def run(work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, memory_gb: float) -> Iterator[str]:
     """Do all tasks, `processes` at a time, and yield items as they are begun (0 processes: in this one, unprotected).
 
@@ -104,9 +124,7 @@ def run(work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, mem
     """
     if processes == 0:
         for task in tasks:
-            items: list[str] = []
-            work(task, {}, items.append)
-            yield from items
+            yield from unprotected(work, task)
         return
     waiting: list[tuple[Any, dict[str, str]]] = [(task, {}) for task in tasks]
     jobs: list[Job] = []
@@ -132,6 +150,8 @@ def run(work: Work, tasks: Sequence[Any], *, processes: int, seconds: float, mem
                     else:
                         end(job)
                         jobs.remove(job)
+                        if kind == "again":
+                            waiting.insert(0, (job.task, job.skip))
                 if job in jobs and (reason := failed(job, alive=alive, seconds=seconds)):
                     end(job)
                     jobs.remove(job)

@@ -84,7 +84,7 @@ def read_image(source: Path | str | bytes, *, limits: Limits = Limits()) -> NDAr
     except (ValueError, struct.error, IndexError) as error:
         raise DataError(f"{label(source)} is not a readable image: {error}") from error
     if height * width > limits.pixels:
-        raise DataError(f"{label(source)}: {width}x{height} exceeds the limit of {limits.pixels} pixels")
+        raise DataError(f"{label(source)} exceeds a limit: {width}x{height}, at most {limits.pixels} pixels")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

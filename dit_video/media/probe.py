@@ -26,6 +26,8 @@ CONTAINERS = (
 )
 PROTOCOLS = "file"
 UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+HIGH_RANGE = {16, 18}  # AVCOL_TRC_SMPTE2084 (PQ) and AVCOL_TRC_ARIB_STD_B67 (HLG)
+WIDE = {9, 11, 12}  # AVCOL_PRI of BT.2020 and P3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,16 @@ class Probe:
     """A video stream as its header describes it.
 
     `frames` is 0 and `seconds` 0.0 where the container does not say; `rotation` is in degrees counterclockwise and is
-    already applied to `height` and `width`; `streams` counts all streams of the file.
+    already applied to `height` and `width`; `streams` counts all streams of the file; `hdr` is PQ or HLG, `wide` has
+    primaries beyond those of BT.709.
     """
 
     container: str
     codec: str
     pixel_format: str
     full_range: bool
+    hdr: bool
+    wide: bool
     frames: int
     fps: float
     height: int
@@ -112,11 +117,13 @@ def check(probe: Probe, *, source: Path | str | bytes, limits: Limits) -> None:
     if probe.height < 1 or probe.width < 1:
         raise DataError(f"{name} has no frame size")
     if probe.height * probe.width > limits.pixels:
-        raise DataError(f"{name}: frames of {probe.width}x{probe.height} exceed the limit of {limits.pixels} pixels")
+        raise DataError(
+            f"{name} exceeds a limit: frames of {probe.width}x{probe.height}, at most {limits.pixels} pixels"
+        )
     if probe.frames > limits.frames:
-        raise DataError(f"{name}: {probe.frames} frames exceed the limit of {limits.frames}")
+        raise DataError(f"{name} exceeds a limit: {probe.frames} frames, at most {limits.frames}")
     if probe.seconds > limits.seconds:
-        raise DataError(f"{name}: {probe.seconds:.0f} seconds exceed the limit of {limits.seconds:.0f}")
+        raise DataError(f"{name} exceeds a limit: {probe.seconds:.0f} seconds, at most {limits.seconds:.0f}")
 
 
 def describe(container: InputContainer, stream: VideoStream, rotation: int) -> Probe:
@@ -131,6 +138,8 @@ def describe(container: InputContainer, stream: VideoStream, rotation: int) -> P
         codec=stream.codec_context.name,
         pixel_format=pixel_format,
         full_range=stream.codec_context.color_range == 2 or pixel_format.startswith("yuvj"),
+        hdr=stream.codec_context.color_trc in HIGH_RANGE,
+        wide=stream.codec_context.color_primaries in WIDE,
         frames=int(stream.frames or 0),
         fps=rate(stream),
         height=height,
@@ -149,4 +158,4 @@ def probe(source: Path | str | bytes, *, limits: Limits = Limits()) -> Probe:
         first = next(container.decode(stream), None)
         if first is None:
             raise DataError(f"{label(source)} has no frame that can be decoded")
-        return describe(container, stream, int(first.rotation))
+        return describe(container, stream, int(first.rotation) % 360)

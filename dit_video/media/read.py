@@ -1,7 +1,6 @@
 """Frames of a video as RGB arrays: streamed one by one, read whole, or picked by their times.
 
-- Colours are converted with the file's own matrix and range; where it names none, BT.709 from 720 lines up and BT.601
-  below, as players do. swscale's own conversion at full size darkens by two levels of 255, so chroma is interpolated.
+- Colours become those of an ordinary display (`colour.to_rgb`).
 - Of picked frames alone RGB is made, at once in the size that is asked for. Decoding begins at the key frame before the
   first and ends with the last.
 - Rotation and the pixel aspect ratio are applied, so an array is what a viewer sees.
@@ -22,16 +21,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dit_video.errors import DataError
-from dit_video.media.probe import UNSPECIFIED, Limits, Probe, check, describe, label, open_video, shown_size
+from dit_video.media.colour import to_rgb
+from dit_video.media.fields import woven
+from dit_video.media.probe import Limits, Probe, check, describe, label, open_video, shown_size
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-HD_LINES = 720
 TIE = 1e-6  # seconds; of two equally near frames the earlier one
 WHOLE = 0.9  # a file with fewer of its declared frames than this is cut off
 
@@ -42,10 +41,11 @@ Fit = Callable[[Size], Size]
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One shown frame: `time` in seconds from the first frame, `image` uint8 (h, w, 3) RGB."""
+    """One shown frame: `time` in seconds from the first frame, `image` uint8 (h, w, 3) RGB; `decoded`, as it came."""
 
     time: float
     image: NDArray[np.uint8]
+    decoded: VideoFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,31 +65,9 @@ def fitted(size: Size, *, longest: int | None) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def to_rgb(frame: VideoFrame, reformatter: VideoReformatter, *, size: Size, rotation: int) -> NDArray[np.uint8]:
-    """`frame` as uint8 (h, w, 3) RGB of `size` (height, width) after turning it `rotation` degrees counterclockwise."""
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation
-
-    height, width = (size[1], size[0]) if rotation % 180 else size
-    matrix = None
-    if frame.colorspace in {0, UNSPECIFIED}:
-        matrix = Colorspace.ITU709 if max(frame.height, 1) >= HD_LINES else Colorspace.ITU601
-    shown = reformatter.reformat(
-        frame,
-        width=width,
-        height=height,
-        format="rgb24",
-        src_colorspace=matrix,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-        threads=1,
-    )
-    image: NDArray[np.uint8] = np.asarray(shown.to_ndarray(), dtype=np.uint8)
-    return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
-
-
 @contextmanager
 def opened(
-    source: Path | str | bytes, *, limits: Limits, since: float = 0.0
+    source: Path | str | bytes, *, limits: Limits, since: float = 0.0, deinterlace: bool = False
 ) -> Iterator[tuple[Probe, VideoStream, Iterator[tuple[float, VideoFrame]]]]:
     """The header of a video, its stream, and its frames with their times, not converted.
 
@@ -105,6 +83,8 @@ def opened(
             raise DataError(f"{name} has no frame that can be decoded")
         header = describe(container, stream, int(first.rotation) % 360)
         begun = from_key(container, stream, first=first, rest=decoded, since=since)
+        if deinterlace:
+            begun = woven(begun, stream)
         step = 1 / (header.fps or 25.0)
         yield header, stream, stamped(begun, name=name, origin=first.time, step=step, limits=limits)
 
@@ -134,12 +114,13 @@ def reader(
     *,
     limits: Limits = Limits(),  # noqa: B008
     longest: int | None = None,
+    deinterlace: bool = False,
 ) -> Iterator[tuple[Probe, Iterator[Frame]]]:
     """The header of a video and its frames, decoded one after another; `longest` scales them down to that longer side.
 
     DataError for an unreadable, damaged, cut off or too costly file: at once, or at the frame where it shows.
     """
-    with opened(source, limits=limits) as (header, stream, timed):
+    with opened(source, limits=limits, deinterlace=deinterlace) as (header, stream, timed):
         fit = partial(fitted, longest=longest)
         yield header, shown(timed, stream, name=label(source), header=header, fit=fit)
 
@@ -151,15 +132,15 @@ def stamped(
     last = -step
     for count, frame in enumerate(decoded):
         if frame.is_corrupt:
-            raise DataError(f"{name}: frame {count} is damaged")
+            raise DataError(f"{name} is damaged: at frame {count}")
         if frame.width * frame.height > limits.pixels or count >= limits.frames:
             raise DataError(
-                f"{name}: frame {count} exceeds the limits of {limits.pixels} pixels, {limits.frames} frames"
+                f"{name} exceeds a limit: at frame {count}, at most {limits.pixels} pixels and {limits.frames} frames"
             )
         time = last + step if frame.time is None else float(frame.time) - (origin or 0.0)
         last = max(time, last + 1e-4)
         if last > limits.seconds:
-            raise DataError(f"{name}: longer than the limit of {limits.seconds:.0f} seconds")
+            raise DataError(f"{name} exceeds a limit: at most {limits.seconds:.0f} seconds")
         yield last, frame
 
 
@@ -172,7 +153,8 @@ def shown(
     reformatter, count = VideoReformatter(), 0
     for time, frame in timed:
         size = fit(shown_size(stream, header.rotation))
-        yield Frame(time=time, image=to_rgb(frame, reformatter, size=size, rotation=header.rotation))
+        image = to_rgb(frame, reformatter, size=size, rotation=header.rotation)
+        yield Frame(time=time, image=image, decoded=frame)
         count += 1
     if count < WHOLE * header.frames:
         raise DataError(f"{name} is cut off: {count} of {header.frames} frames")
@@ -228,9 +210,10 @@ def frames(
     *,
     limits: Limits = Limits(),  # noqa: B008
     longest: int | None = None,
+    deinterlace: bool = False,
 ) -> Iterator[Frame]:
     """The frames of a video one by one, in order of time; as `reader`."""
-    with reader(source, limits=limits, longest=longest) as (_, found):
+    with reader(source, limits=limits, longest=longest, deinterlace=deinterlace) as (_, found):
         yield from found
 
 

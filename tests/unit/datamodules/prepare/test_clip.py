@@ -9,11 +9,10 @@ import pytest
 
 from datamodules.prepare.clip import Rules, samples
 from dit_video.errors import DataError
-from dit_video.media.probe import Limits
 from dit_video.media.read import read
 from dit_video.media.write import write
 
-RULES = Rules(max_seconds=2.0, min_seconds=0.5, cut_threshold=27.0, crf=14, limits=Limits())
+RULES = Rules(max_seconds=2.0, min_seconds=0.5, crf=14)
 FIELDS = {"source": "a.mp4", "caption": "c"}
 
 
@@ -26,7 +25,7 @@ def flat(frames: int, colour: tuple[int, int, int]) -> np.ndarray:
 def test_a_clip_never_crosses_a_cut(tmp_path: Path) -> None:
     shots = [flat(30, (200, 40, 40)), flat(40, (40, 40, 200)), flat(5, (250, 250, 250)), flat(14, (20, 20, 20))]
     write(tmp_path / "a.mp4", np.concatenate(shots), fps=12)
-    found = samples(tmp_path / "a.mp4", RULES, FIELDS)
+    found = samples(tmp_path / "a.mp4", RULES, FIELDS).samples
     assert [(s.row["start_seconds"], s.row["frames"]) for s in found] == [
         (0.0, 24), (2.0, 6), (2.5, 24), (4.5, 16), (6.25, 14)
     ]  # fmt: skip
@@ -40,7 +39,7 @@ def test_a_clip_never_crosses_a_cut(tmp_path: Path) -> None:
 
 def test_a_plain_clip_keeps_its_bytes(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", flat(20, (200, 40, 40)), fps=12)
-    (only,) = samples(tmp_path / "a.mp4", RULES, FIELDS)
+    (only,) = samples(tmp_path / "a.mp4", RULES, FIELDS).samples
     assert only.media == (tmp_path / "a.mp4").read_bytes()
     assert only.row["seconds"] == pytest.approx(20 / 12)
 
@@ -51,9 +50,9 @@ def test_longest_scales_down_what_is_larger_and_nothing_else(tmp_path: Path) -> 
     write(tmp_path / "a.mp4", flat(20, (200, 40, 40)), fps=12)
     (tmp_path / "b.jpg").write_bytes(encode_image(flat(1, (200, 40, 40))[0], form="jpg"))
     for name, small in [("a.mp4", (20, 16, 24)), ("b.jpg", (1, 16, 24))]:
-        (native,) = samples(tmp_path / name, replace(RULES, longest=48), FIELDS)
+        (native,) = samples(tmp_path / name, replace(RULES, longest=48), FIELDS).samples
         assert native.media == (tmp_path / name).read_bytes()
-        (scaled,) = samples(tmp_path / name, replace(RULES, longest=24), FIELDS)
+        (scaled,) = samples(tmp_path / name, replace(RULES, longest=24), FIELDS).samples
         assert (scaled.row["frames"], scaled.row["height"], scaled.row["width"]) == small
         images = read(scaled.media).frames if scaled.suffix == "mp4" else read_image(scaled.media)[None]
         assert images.shape == (*small, 3)
@@ -67,7 +66,7 @@ def test_other_codecs_and_odd_sizes_are_encoded_again(tmp_path: Path) -> None:
         for image in flat(25, (200, 40, 40))[:, :, :1].repeat(51, 2)[:, :1].repeat(33, 1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
-    (only,) = samples(tmp_path / "a.avi", RULES, FIELDS)
+    (only,) = samples(tmp_path / "a.avi", RULES, FIELDS).samples
     assert (only.row["frames"], only.row["height"], only.row["width"], only.suffix) == (25, 34, 52, "mp4")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules.prepare.curate import clean_caption, curate
+from datamodules.prepare.curate import curate
+from datamodules.prepare.sources import clean_caption
 from dit_video.errors import DataError
 
 CLIPS = Path(__file__).parents[5] / "shared" / "clips"
@@ -38,10 +39,14 @@ def test_webdataset_reads_the_shards(finished: Path) -> None:
 
 def test_a_corrupt_file_is_quarantined_and_the_rest_works(finished: Path) -> None:
     refused = [row for path in (finished / "quarantine").iterdir() for row in pq.read_table(path).to_pylist()]
-    assert [row["source"] for row in refused] == ["corrupt.mp4"]
-    assert "not a readable video" in refused[0]["reason"]
+    why = {row["source"]: row["reason"] for row in refused}
+    assert set(why) == {"corrupt.mp4", "notes.txt"}
+    assert why["corrupt.mp4"].startswith("is not a readable video:")
+    assert why["notes.txt"] == "ignored: neither video nor image"
     about = json.loads((finished / "dataset.json").read_text())
     assert (about["samples"], about["images"], about["quarantined"], about["shards"]) == (30, 4, 1, 8)
+    assert (about["format"], about["ignored"], about["dropped"]) == (2, 1, 0)
+    assert about["reasons"] == {"is not a readable video": 1}
 
 
 def test_again_elsewhere_and_in_processes_is_the_same(raw: Path, finished: Path, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from dit_video.errors import DataError
 from dit_video.media import read as module
+from dit_video.media.colour import to_rgb
 from dit_video.media.probe import Limits, probe
-from dit_video.media.read import frames, nearest, nearest_of, pick, read, to_rgb
+from dit_video.media.read import frames, nearest, nearest_of, pick, read
 from dit_video.media.write import write
 
 

@@ -1,0 +1,88 @@
+"""Black borders of a video, found over its frames and cropped.
+
+A border is black in every frame, and ends in a straight line: along its edge the picture is lit somewhere in time in
+nearly every place. So a thing on a black ground, a title or the night have none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from datamodules.prepare.look import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Borders:
+    """What counts as a border, and whether to `crop` it.
+
+    `black`: the lightest that it is, of 255. `lit`: what the picture reaches along its edge, on a `share` of it.
+    `least` and `most`: share of a side that it takes.
+    """
+
+    crop: bool = True
+    black: int = 22
+    lit: int = 36
+    share: float = 0.75
+    least: float = 0.01
+    most: float = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Shares of the height and width that are border."""
+
+    top: float = 0.0
+    bottom: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+    def __bool__(self) -> bool:
+        return any((self.top, self.bottom, self.left, self.right))
+
+    def place(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of the picture inside; where a side is cropped, of an even length."""
+        return inside(height, self.top, self.bottom), inside(width, self.left, self.right)
+
+    def kept(self) -> float:
+        """Share of the side that is kept more of."""
+        return max(1 - self.top - self.bottom, 1 - self.left - self.right)
+
+
+def inside(length: int, first: float, last: float) -> slice:
+    """What is left of a side without shares at its ends."""
+    start, stop = round(first * length), length - round(last * length)
+    odd = (stop - start) % 2 if (first or last) and stop - start > 1 else 0
+    return slice(start, max(stop - odd, start + 1))
+
+
+def edge(lit: NDArray[np.uint8], *, rules: Borders) -> int:
+    """How many first lines of `lit` (lines, places), the lightest of all frames, are border."""
+    dark = (lit <= rules.black).all(1)
+    count = len(lit) if dark.all() else int(np.argmin(dark))
+    if not rules.least * len(lit) <= count <= rules.most * len(lit) or count == 0:
+        return 0
+    inside = lit[count : count + 3].max(0)
+    if (inside >= rules.lit).mean() < rules.share:
+        return 0
+    soft = int((lit[count] >= rules.lit).mean() < rules.share)  # the first line is half border
+    return count + soft
+
+
+def find(track: Track, *, rules: Borders) -> Crop:
+    """Borders by the lightest of all looks: rows (h, places) and columns (places, w)."""
+    rows, columns = track.rows, track.columns
+    if rows is None or columns is None:
+        return Crop()
+    height, width = len(rows), columns.shape[1]
+    return Crop(
+        top=edge(rows, rules=rules) / height,
+        bottom=edge(rows[::-1], rules=rules) / height,
+        left=edge(columns.T, rules=rules) / width,
+        right=edge(columns.T[::-1], rules=rules) / width,
+    )
