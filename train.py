@@ -43,8 +43,7 @@ MAY_DIFFER = config.Allowed(
         "logger.*",
         "callbacks.*",
         "parallel.*",
-        "datamodules.dataset",  # its fingerprint is compared
-        "datamodules.dataset.*",
+        "datamodules.dataset.*",  # its fingerprint is compared
         "datamodules.cache",
         "datamodules.cache_gb",
         "datamodules.patience",
@@ -99,7 +98,7 @@ def foresee(cfg: DictConfig) -> None:
 
     run, trainer = make(cfg.run), cfg.trainer
     devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
-    if run.ranks is None and not isinstance(devices, int):
+    if run.ranks is None and not (isinstance(devices, int) and devices > 0):
         raise ConfigError(f"trainer.devices={devices} says nothing about other machines; add run.ranks=N to run.plan")
     ranks = run.ranks or devices * nodes
     if cfg.get("parallel"):
