@@ -124,8 +124,13 @@ def table(path: str, wanted: Sequence[str] | None = None, *, data: bytes | None 
     return found.replace_schema_metadata(None)
 
 
-def sidecar(folder: str, *, shards: int, wanted: Sequence[str] | None = None) -> tuple[pyarrow.Table | None, list[int]]:
-    """All rows of a sidecar's tables, None where there are none, and the numbers of shards that it lacks."""
+def sidecar(
+    folder: str, *, shards: int, wanted: Sequence[str] | None = None, fingerprint: str | None = None
+) -> tuple[pyarrow.Table | None, list[int]]:
+    """All rows of a sidecar's tables, None where there are none, and the numbers of shards that it lacks.
+
+    DataError where a table was made for a dataset of another fingerprint.
+    """
     import pyarrow as pa
 
     paths = [storage.join(folder, f"{number:06d}.parquet") for number in range(shards)]
@@ -133,8 +138,22 @@ def sidecar(folder: str, *, shards: int, wanted: Sequence[str] | None = None) ->
     parts = [
         table(path, wanted, data=data) for path, data in zip(paths, contents, strict=True) if isinstance(data, bytes)
     ]
+    for data in contents if fingerprint is not None else ():
+        if isinstance(data, bytes) and made_for(data) not in {None, fingerprint}:
+            raise DataError(
+                f"{folder} was made for another dataset than what now stands there; delete it, make it again"
+            )
     found = pa.concat_tables(parts, promote_options="default") if parts else None
     return found, [number for number, data in enumerate(contents) if not isinstance(data, bytes)]
+
+
+def made_for(data: bytes) -> str | None:
+    """The fingerprint of the dataset that a sidecar's table was made for, where it says so."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = (pq.read_schema(pa.BufferReader(data)).metadata or {}).get(b"dataset_fingerprint")
+    return None if found is None else found.decode()
 
 
 def weights_of(dataset: str | Mapping[str, float]) -> dict[str, float]:
@@ -228,12 +247,15 @@ def load_captions(index: Index, name: str) -> Texts:
     parts = []
     for at, shards in enumerate(shards_of(index)):
         folder = storage.join(index.folders[at], "captions", name)
-        rows, _ = sidecar(folder, shards=shards, wanted=["key", "text"])
+        about = fingerprint_of({index.folders[at]: 1.0})
+        rows, missing = sidecar(folder, shards=shards, wanted=["key", "text"], fingerprint=about)
         if rows is None:
             raise DataError(
                 f"{index.folders[at]} has no captions/{name}; "
                 f"make them with step=captions or step=recaption name={name}"
             )
+        if missing:
+            raise DataError(f"{folder} lacks {len(missing)} of {shards} shards; run the step that makes it to its end")
         parts.append(aligned(index, at, rows, "text"))
     return columns.joined(Texts(part) for part in parts)
 
@@ -265,9 +287,12 @@ def load_score(index: Index, name: str) -> NDArray[np.float64]:
 def score_of(index: Index, dataset: int, kind: str, name: str, *, shards: int) -> NDArray[np.float64] | None:
     """A score of one dataset's rows; None where it has no such column."""
     folder = storage.join(index.folders[dataset], *(["scores", kind] if kind else ["index"]))
-    rows, _ = sidecar(folder, shards=shards, wanted=["key", name])
+    about = fingerprint_of({index.folders[dataset]: 1.0})
+    rows, missing = sidecar(folder, shards=shards, wanted=["key", name], fingerprint=about)
     if rows is None or name not in rows.column_names:
         return None
+    if kind and missing:
+        raise DataError(f"{folder} lacks {len(missing)} of {shards} shards; run the step that makes it to its end")
     found = aligned(index, dataset, rows, name)
     return np.asarray(found.cast("double").to_numpy(zero_copy_only=False), dtype=np.float64)
 

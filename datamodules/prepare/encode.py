@@ -125,7 +125,7 @@ def encode(
     dtype: str = "float16",
     device: str = "auto",
     workers: int = 1,
-    part: str | None = None,
+    part: str = "0/1",
     max_bad_fraction: float = 0.01,
 ) -> None:
     """Encode the clips of a dataset with a trained VAE into the sidecar latents/NAME.
@@ -181,7 +181,7 @@ def encode_with(
     batch: int,
     device: torch.device,
     workers: int,
-    part: str | None = None,
+    part: str = "0/1",
     max_bad_fraction: float = 0.01,
 ) -> None:
     """Encode a dataset with a VAE at hand; as `encode`."""

@@ -146,6 +146,8 @@ class Stage(Generic[T]):
         alike[row] = video
         if len(alike) == self.batch:
             yield from self.do(video.shape)
+        if not self.open:
+            return
         oldest = next(iter(self.open))
         held = sum(len(shard.made) for shard in self.open.values())
         if held > HELD * self.batch and oldest != self.shard(row):
@@ -242,7 +244,7 @@ def about(found: Index, damaged: Mapping[int, str]) -> dict[str, str]:
     return {store.FINGERPRINT: fingerprint(found)} | ({"damaged": json.dumps(reasons)} if reasons else {})
 
 
-def finish(stage: Stage[Any], rows: Sequence[int], *, part: str | None, what: str, rest: str) -> None:
+def finish(stage: Stage[Any], rows: Sequence[int], *, part: str, what: str, rest: str) -> None:
     """Do the shards of a part that are missing, and say what stands now; `rest` tells of samples not in `rows`."""
     shards = by_shard(stage.found, rows)
     mine = store.share(part, [*shards])

@@ -167,7 +167,7 @@ def score(
     batch: int = 32,
     device: str = "auto",
     workers: int = 1,
-    part: str | None = None,
+    part: str = "0/1",
     max_bad_fraction: float = 0.01,
 ) -> None:
     """Score the clips of a dataset by an image-text model of transformers, into the sidecar scores/NAME.

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datamodules import index
@@ -57,3 +59,28 @@ def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
     (dataset / "index" / "000000.parquet").unlink()
     with pytest.raises(DataError, match=r"dataset\.json counts 30"):
         index.load(dataset)
+
+
+@pytest.mark.parametrize("kind", ["captions", "scores"])
+def test_a_sidecar_that_is_incomplete_or_of_another_dataset_is_refused(dataset: Path, kind: str) -> None:
+    found = index.load(dataset)
+    table = pa.table({"key": found.key.to_list(), "text": ["words"] * len(found), "score": np.arange(len(found))})
+
+    def write(shard: int, fingerprint: str) -> None:
+        path = dataset / kind / "made" / f"{shard:06d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mine = table.filter(found.shard == shard).replace_schema_metadata({"dataset_fingerprint": fingerprint})
+        pq.write_table(mine, path)
+
+    def load() -> list[object]:
+        return list(index.load_captions(found, "made") if kind == "captions" else index.load_score(found, "made.score"))
+
+    for shard in range(8):
+        if shard:
+            with pytest.raises(DataError, match=rf"{kind}/made lacks {8 - shard} of 8 shards"):
+                load()
+        write(shard, index.fingerprint_of({str(dataset): 1.0}))
+    assert len({*load()}) == (1 if kind == "captions" else len(found))
+    write(5, "other")
+    with pytest.raises(DataError, match=rf"{kind}/made was made for another dataset"):
+        load()

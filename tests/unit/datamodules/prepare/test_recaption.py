@@ -26,7 +26,7 @@ class Counting:
         return ["x".join(map(str, clip.shape[:3])) for clip in clips]
 
 
-def describe(dataset: Path, words: Counting, *, keep: str | None = None, part: str | None = None) -> None:
+def describe(dataset: Path, words: Counting, *, keep: str | None = None, part: str = "0/1") -> None:
     found = index.load(dataset)
     kept = existing(found, keep) if keep else {}
     job = Job(words=words, found=found, folder=dataset / "captions" / "dense", kept=kept, max_tokens=8)

@@ -154,7 +154,7 @@ def test_the_end_says_what_stands(dataset: Path, capsys: pytest.CaptureFixture[s
     rows.finish(sums.stage, sums.usable, part="1/2", what="sum", rest="none left out")
     assert "all 8 shards stand, 0 samples damaged" in capsys.readouterr().out
     again = Sums(dataset)
-    rows.finish(again.stage, again.usable, part=None, what="sum", rest="none left out")
+    rows.finish(again.stage, again.usable, part="0/1", what="sum", rest="none left out")
     assert not again.batches
     assert json.loads((dataset / "dataset.json").read_text())["shards"] == 8
 

@@ -81,7 +81,7 @@ def test_one_process_has_a_file_until_it_releases_it_or_dies(tmp_path: Path) -> 
 def test_parts_share_all_shards() -> None:
     shards = list(range(11))
     parts = [store.share(f"{part}/4", shards) for part in range(4)]
-    assert sorted(shard for part in parts for shard in part) == shards == store.share(None, shards)
+    assert sorted(shard for part in parts for shard in part) == shards == store.share("0/1", shards)
     assert parts[3] == [3, 7]
     for wrong in ("4/4", "1", "a/b", "-1/2"):
         with pytest.raises(ConfigError, match=r"part=.*i/n"):
