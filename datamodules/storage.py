@@ -11,13 +11,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dit_video import log
 from dit_video.errors import DataError, StorageError
@@ -29,6 +30,7 @@ SLOWEST = 2**18  # bytes per second, on top of SILENCE
 UNKNOWN = 2**25  # bytes that a file of unknown size is taken to have
 AT_ONCE = 64  # requests of a process
 GAP = 2**16  # bytes that may be read for nothing to save a request
+AHEAD = 2**23  # bytes of a stream read at once
 MERGED = 2**24  # most bytes of neighbours that become one request
 MISSING = frozenset({404, 410})
 BEYOND = 416  # the status of a range that begins after the end of its file
@@ -90,6 +92,36 @@ def read_all(paths: Iterable[str | Path], *, patience: float = PATIENCE) -> list
         if isinstance(data, DamagedError):
             raise data
     return [data for data in found if not isinstance(data, DamagedError)]
+
+
+def stream(path: str | Path) -> BinaryIO:
+    """A file to be read once through; MissingError where there is none."""
+    try:
+        file = local(path).open("rb", buffering=0) if is_local(path) else Remote(str(path))
+    except FileNotFoundError as error:
+        raise MissingError(f"{path}: no such file") from error
+    return io.BufferedReader(file, AHEAD)
+
+
+class Remote(io.RawIOBase):
+    """A file at a URL."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.at = path, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes; MissingError where there is no such file."""
+        data = fetch([Span(self.path, self.at, self.at + len(buffer))])[0]
+        if isinstance(data, MissingError):
+            raise data
+        got = b"" if isinstance(data, DamagedError) else data  # it begins after the end
+        buffer[: len(got)] = got
+        self.at += len(got)
+        return len(got)
 
 
 def exists(path: str | Path, *, patience: float = PATIENCE) -> bool:

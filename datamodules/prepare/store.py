@@ -149,7 +149,8 @@ def write_table(
 
     table = pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema)
     with atomic(path) as temporary:
-        pyarrow.parquet.write_table(table.replace_schema_metadata(dict(metadata or {})), temporary)
+        about = dict(metadata or {})
+        pyarrow.parquet.write_table(table.replace_schema_metadata(about), temporary, write_page_checksum=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
