@@ -16,7 +16,8 @@ def rewrite(
     """Overrides as Hydra wants them: `a.b=c` becomes `++a.b=c`, `group=null` is `~group`, the rest stays.
 
     `name` is the primary config's. Keys in `texts` (prompts) and `paths` take their value letter by letter: no quoting
-    rules; in paths `${key}` still stands for another setting. Overrides come last, as argparse wants them. Raises
+    rules; in paths `${key}` still stands for another setting, and {a: 1, b: 2} are several with a value each.
+    Overrides come last, as argparse wants them. Raises
     ConfigError for a group, an option of a group, or a top-level key that does not exist.
     """
     rewritten = [_rewrite(item, conf=conf, name=name, texts=texts, paths=paths) for item in arguments]
@@ -37,7 +38,7 @@ def _rewrite(item: str, *, conf: Path, name: str, texts: Collection[str], paths:
     top = key.split(".")[0]
     if top not in (known := top_level(conf, name)):
         raise ConfigError(f"there is no setting {key}; {nearest(top, known)}")
-    if key in paths:
+    if key in paths and not re.fullmatch(r"\{.*\}", value):  # several of them, with a value each
         value = quote(value, interpolate=True)
     return f"++{key}={quote(value) if key in texts else value}"
 

@@ -30,6 +30,13 @@ def test_values_are_set_and_groups_chosen(conf: Path, item: str, expected: str) 
     assert config.rewrite([expected], conf=conf, name="train") == [expected]
 
 
+def test_a_path_is_quoted_and_several_are_a_mapping(conf: Path) -> None:
+    for given, expected in (("a=1, b", "'a=1, b'"), ("{/a: 1, b/c: 0.5}", "{/a: 1, b/c: 0.5}"), ("{", "'{'")):
+        assert config.rewrite([f"prompt={given}"], conf=conf, name="train", paths=["prompt"]) == [
+            f"++prompt={expected}"
+        ]
+
+
 def test_flags_may_stand_anywhere(conf: Path) -> None:
     rewritten = config.rewrite(["trainer=cpu", "-m", "trainer.a=1,2", "--cfg", "job"], conf=conf, name="train")
     assert rewritten == ["-m", "--cfg", "job", "trainer=cpu", "++trainer.a=1,2"]
