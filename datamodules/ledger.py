@@ -1,95 +1,282 @@
-"""Which samples were trained on: `python -m datamodules.ledger dataset=DIR steps=A:B [key=value ...]`.
+"""Which samples a run was trained on, and when: found from its settings and the index alone, without any log.
 
-Lists step, samples seen, stream, pack, ordinal, key and source of every sample of steps A to B - 1, by the index.
-`run=FOLDER` takes the settings of a training run's config.yaml; without it, keys are arguments of LatentData, or with
-`kind=clips` of ClipData.
+    python -m datamodules.ledger run=RUN steps=A:B
+    python -m datamodules.ledger run=RUN find=KEY,KEY | find=@FILE [until=STEP]
+
+- `steps` lists the samples of steps A to B - 1, a line a sample, as CSV.
+- `find` lists every time a sample was trained on, up to where the run stands: the step of its newest checkpoint, whose
+  count of samples must be the one found here. A sample that was not has a line that says why. A name is a key, or a
+  source, which stands for all samples cut from it; a file has a name a line: a take-down list.
+- The dataset must be the one of the run, by its fingerprint; `dataset` says where it lies now, if it has moved.
+- Damaged samples are in their places, though they had weight 0.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
-from dit_video import config, log
-from dit_video.errors import ConfigError
+from datamodules import commands
+from dit_video import checkpoint, config, log
+from dit_video.checkpoint.folder import candidates
+from dit_video.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from datamodules.plan import Plan
+    from numpy.typing import NDArray
 
-KINDS = {"latents": "datamodules.latents.LatentData", "clips": "datamodules.clips.ClipData"}
-COLUMNS = "step,samples_seen,stream,pack,ordinal,key,source"
+    from datamodules.captions import Captions
+    from datamodules.clips import ClipData
+    from datamodules.latents import LatentData
+    from datamodules.packs import Items
+    from datamodules.steps import Window
+
+    Data = LatentData | ClipData
+
+KINDS = ("datamodules.latents.LatentData", "datamodules.clips.ClipData")
+COLUMNS = ("step", "samples_seen", "stream", "pack", "ordinal", "key", "dataset", "source", "caption")
+NOWHERE = ("",) * 5
+STATUS = "status"
+TRAINED = "trained"
 
 
-def settings(arguments: Sequence[str]) -> dict[str, Any]:
-    """Keys and values of the command line."""
-    wrong = [item for item in arguments if not re.fullmatch(r"[A-Za-z_][\w.]*=.*", item)]
-    if wrong:
-        raise ConfigError(f"{wrong[0]!r} is not key=value; give dataset=DIR or run=FOLDER, and steps=A:B")
-    plain = [item for item in arguments if not item.startswith("steps=")]  # YAML would read 3:5 as a time of day
-    found = OmegaConf.to_container(OmegaConf.from_dotlist(plain))
-    assert isinstance(found, dict)
-    named = [item.removeprefix("steps=") for item in arguments if item.startswith("steps=")]
-    return {str(key): value for key, value in found.items()} | ({"steps": named[-1]} if named else {})
+@dataclass(frozen=True, kw_only=True)
+class Visits:
+    """Samples in the order they are trained on: `step`, `samples_seen` after it, `stream` and `pack` of each item."""
+
+    step: NDArray[np.int64]
+    samples_seen: NDArray[np.int64]
+    stream: NDArray[np.int64]
+    pack: NDArray[np.int64]
+    items: Items
+
+
+def ledger(
+    *, run: str, steps: str | None = None, find: str | None = None, until: int | None = None, dataset: str | None = None
+) -> None:
+    """Print what a run was trained on as CSV: all samples of some steps, or all steps of some samples.
+
+    Args:
+        run: folder of a training run.
+        steps: A:B, the steps A to B - 1.
+        find: keys or sources with commas between, or @FILE with one a line.
+        until: the step up to which `find` looks; by default that of the newest checkpoint.
+        dataset: where the run's dataset lies now.
+    """
+    if (steps is None) == (find is None) or (until is not None and find is None):
+        raise ConfigError("the ledger needs steps=A:B, or find=KEY and if need be until=STEP")
+    first, last = span(steps) if steps is not None else (0, 0)
+    names = wanted(find) if find is not None else []
+    stand = standing(run)
+    data = of_run(run, dataset=dataset)
+    if stand is not None and stand.fingerprint != data.fingerprint:
+        raise DataError(f"the dataset is not the one that {run} was trained on; give its own as dataset=DIR")
+    if find is None:
+        say([COLUMNS])
+        for visits in between(data, first, last):
+            say(lines(data, visits))
+        return
+    if until is None and stand is None:
+        raise DataError(f"{run} has no checkpoint yet, so nothing says where it stands; add until=STEP")
+    if until is None:
+        assert stand is not None
+        until = stand.step
+    search(data, names, until=until, stand=stand)
 
 
 def span(text: str) -> tuple[int, int]:
     """Steps A:B as two numbers."""
-    matched = re.fullmatch(r"(\d+):(\d+)", str(text))
+    matched = re.fullmatch(r"(\d+):(\d+)", text)
     if matched is None or int(matched[1]) >= int(matched[2]):
         raise ConfigError(f"steps={text} must be A:B with A below B, such as steps=0:100")
     return int(matched[1]), int(matched[2])
 
 
-def of_run(folder: str) -> dict[str, Any]:
-    """The datamodule's node in a run's config.yaml."""
+def wanted(text: str) -> list[str]:
+    """The names of `find`, each once."""
+    names = text.split(",")
+    if text.startswith("@"):
+        try:
+            names = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"find={text} cannot be read: {error}; a file has a key a line") from error
+    found = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not found:
+        raise ConfigError(f"find={text} names nothing; give keys with commas between, or @FILE")
+    return found
+
+
+def of_run(folder: str, *, dataset: str | None) -> Data:
+    """The datamodule of a run, by its config.yaml."""
+    from importlib import import_module
+
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"run={folder} is not a training run: there is no {path}")
     node = OmegaConf.to_container(OmegaConf.load(path).datamodules, resolve=True)
     assert isinstance(node, dict)
-    return {str(key): value for key, value in node.items()}
+    target = str(node.pop("_target_", None))
+    if target not in KINDS:
+        raise ConfigError(f"run={folder} was trained on {target}; the ledger knows {', '.join(KINDS)}")
+    settings = {str(key): value for key, value in node.items()}
+    if dataset is not None:
+        if not isinstance(settings["dataset"], str):
+            raise ConfigError(f"run={folder} has several datasets; they must lie where they lay, without dataset=")
+        settings["dataset"] = dataset
+    config.check({"datamodules": {"_target_": target, **settings}})
+    module, _, name = target.rpartition(".")
+    made: Data = getattr(import_module(module), name)(**settings)
+    return made
 
 
-def plan(given: Mapping[str, Any]) -> tuple[Plan, Any]:
-    """The plan and the index that the settings describe."""
-    from importlib import import_module
-
-    node = dict(given)
-    target = node.pop("_target_", None) or KINDS.get(node.pop("kind", "latents"))
-    if target not in KINDS.values():
-        raise ConfigError(f"kind must be one of {', '.join(KINDS)}")
-    config.check({"ledger": {"_target_": target, **node}})
-    module, _, name = str(target).rpartition(".")
-    data = getattr(import_module(module), name)(**node)
-    return data.plan, data.index
+def standing(folder: str) -> checkpoint.Progress | None:
+    """Where a run stands, by its newest checkpoint that says so; None where it has none."""
+    for path in candidates(Path(folder) / "checkpoints"):
+        with suppress(CheckpointError):
+            return checkpoint.progress(path)
+    return None
 
 
-def lines(given: Mapping[str, Any], *, first: int, last: int) -> Iterator[str]:
-    """The ledger of steps `first` to `last`, a line a sample."""
-    found, index = plan(given)
-    for step in islice(found.steps(first), last - first):
-        for pack in step.packs:
-            for item in pack.items:
-                place = (step.number, step.samples_seen, pack.stream, pack.number, item.ordinal)
-                yield ",".join(map(str, (*place, index.key[item.row], index.source[item.row])))
+def between(data: Data, first: int, last: int) -> Iterator[Visits]:
+    """The samples of steps `first` to `last` - 1."""
+    for window in data.plan.windows(first):
+        visits = every(window)
+        yield chosen(visits, (visits.step >= first) & (visits.step < last))
+        if window.first + len(window) >= last:
+            return
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the ledger; a user's mistake is one line and exit code 2."""
-    with config.one_line():
-        given = settings(arguments)
-        first, last = span(given.pop("steps", "missing"))
-        node = of_run(given.pop("run")) | given if "run" in given else given
-        log.say(COLUMNS)
-        for line in lines(node, first=first, last=last):
-            log.say(line)
+def every(window: Window, wanted: NDArray[np.bool_] | None = None) -> Visits:
+    """The samples of a window, in the order of its steps and packs; of the rows `wanted` alone, where given."""
+    from datamodules.packs import concatenated
+
+    items = concatenated([part.items for part in window.parts])
+    pack = np.repeat(np.arange(window.stream.size), np.concatenate([part.counts for part in window.parts]))
+    if wanted is not None:
+        hit = wanted[items.row]
+        items, pack = items[hit], pack[hit]
+    before = np.cumsum([0, *(len(part) for part in window.parts)])[:-1]
+    starts = np.asarray([part.first for part in window.parts])
+    place = np.empty(window.stream.size, np.int64)
+    place[(before[window.stream] + window.number - starts[window.stream]).reshape(-1)] = np.arange(len(place))
+    at = place[pack]
+    order = np.argsort(at, kind="stable")
+    items, at = items[order], at[order]
+    step = at // window.stream.shape[1]
+    return Visits(
+        step=window.first + step,
+        samples_seen=window.samples_seen[step],
+        stream=window.stream.reshape(-1)[at],
+        pack=window.number.reshape(-1)[at],
+        items=items,
+    )
+
+
+def chosen(visits: Visits, rows: NDArray[np.bool_]) -> Visits:
+    """Some of the visits."""
+    return Visits(**{name: value[rows] for name, value in vars(visits).items()})
+
+
+def search(data: Data, names: Sequence[str], *, until: int, stand: checkpoint.Progress | None) -> None:
+    """Print every visit to the named samples before step `until`, and why there was none; at the end how many."""
+    asked, unknown = named(data, names)
+    seen, count = np.zeros(len(data.index), np.bool_), 0
+    say([(*COLUMNS, STATUS)])
+    for window in data.plan.windows() if until else ():
+        visits = every(window, asked)
+        visits = chosen(visits, visits.step < until)
+        seen[visits.items.row] = True
+        count += len(visits.step)
+        say((*line, TRAINED) for line in lines(data, visits))
+        if stand is not None and window.first < stand.step <= window.first + len(window):
+            agree(int(window.samples_seen[stand.step - window.first - 1]), stand)
+        if window.first + len(window) >= until:
+            break
+    never = np.flatnonzero(asked & ~seen)
+    reasons = [data.chosen.why(row) or f"not trained on before step {until}" for row in never.tolist()]
+    say((*NOWHERE, *who, "", reason) for who, reason in zip(about(data, never), reasons, strict=True))
+    say((*NOWHERE, name, "", "", "", "not in the dataset") for name in unknown)
+    log.get("dit_video.datamodules").info(
+        "%d of %d samples were trained on before step %d, %d times in all; %d names are not in the dataset",
+        int(seen.sum()),
+        int(asked.sum()),
+        until,
+        count,
+        len(unknown),
+    )
+
+
+def agree(samples: int, stand: checkpoint.Progress) -> None:
+    """DataError where the order found here has not the samples that the run has counted."""
+    if samples != stand.samples_seen:
+        raise DataError(
+            f"step {stand.step} ends at {samples} samples here, the run's checkpoint counts {stand.samples_seen}: the "
+            "order of data has changed since; take the version of dit-video that the run was trained with"
+        )
+
+
+def named(data: Data, names: Sequence[str]) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which rows bear one of the names, as their key or their source, and the names that none does."""
+    from datamodules.columns import Texts
+
+    given = Texts(list(names))
+    keys, sources = data.index.key.places(given), data.index.source.places(given)
+    known = np.zeros(len(names), np.bool_)
+    known[keys[keys >= 0]] = known[sources[sources >= 0]] = True
+    return (keys >= 0) | (sources >= 0), [name for name, there in zip(names, known.tolist(), strict=True) if not there]
+
+
+def about(data: Data, rows: NDArray[np.int64]) -> Iterator[tuple[str, str, str]]:
+    """Key, dataset and source of some rows."""
+    found = data.index
+    folders = [found.folders[at] for at in found.dataset[rows].tolist()]
+    return zip(found.key.take(rows).to_list(), folders, found.source.take(rows).to_list(), strict=True)
+
+
+def lines(data: Data, visits: Visits) -> Iterator[tuple[Any, ...]]:
+    """A line for each of some visits."""
+    places = (visits.step, visits.samples_seen, visits.stream, visits.pack, visits.items.ordinal)
+    captions = drawn(data.captions, visits)
+    for who, name, *place in zip(about(data, visits.items.row), captions, *(c.tolist() for c in places), strict=True):
+        yield (*place, *who, name)
+
+
+def drawn(captions: Captions, visits: Visits) -> list[str]:
+    """The name of the caption that each sample had; "" where it was dropped."""
+    from datamodules.order import uniform
+
+    names = list(captions.weights)
+    known = np.stack([captions.texts[name].take(visits.items.row).known for name in names])
+    dropped, level = np.zeros((2, len(visits.step)))
+    for stream in np.unique(visits.stream).tolist():
+        mine = visits.stream == stream
+        ordinal = visits.items.ordinal[mine]
+        dropped[mine] = uniform(captions.seed, "dropout", stream, ordinal)
+        level[mine] = uniform(captions.seed, "caption", stream, ordinal)
+    sums = np.cumsum(known * np.asarray([captions.weights[name] for name in names])[:, None], axis=0)
+    last = len(names) - 1 - known[::-1].argmax(0)
+    place = np.minimum((sums <= level * sums[-1]).sum(0), last)
+    plain = (dropped < captions.dropout) | ~known.any(0)
+    return ["" if gone else names[at] for gone, at in zip(plain.tolist(), place.tolist(), strict=True)]
+
+
+def say(found: Iterable[Sequence[Any]]) -> None:
+    """Lines of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(found)
+    if text.getvalue():
+        log.say(text.getvalue().removesuffix("\n"))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with suppress(BrokenPipeError):
+        commands.run("datamodules.ledger.ledger", sys.argv[1:], name="datamodules.ledger")
