@@ -85,7 +85,12 @@ def verify(*, dataset: str, name: str | None = None, workers: int | None = None,
     """
     about = index.describe(dataset)
     shards = store.share(part, range(int(about["shards"])))
-    kinds = [name] if name else ["clips", "quarantine", *sidecars(dataset)]
+    known = sidecars(dataset) if storage.is_local(dataset) else None
+    if name and known is not None and name not in known:
+        raise DataError(f"{dataset} has no sidecar name={name}; it has {', '.join(known) or 'none'}")
+    if not name and known is None:
+        log.say("sidecars of a URL are verified one by one, by name=KIND/NAME")
+    kinds = [name] if name else ["clips", "quarantine", *(known or ())]
     log.say(f"verifying {', '.join(kinds)} of {dataset}: {len(shards)} shards")
     tasks = [(kind, shard) for kind in kinds for shard in shards]
     found = [] if name or part else whole(dataset, about)
@@ -104,9 +109,6 @@ def verify(*, dataset: str, name: str | None = None, workers: int | None = None,
 
 def sidecars(dataset: str) -> list[str]:
     """Sidecars of a dataset on this machine, as KIND/NAME; those of a URL cannot be listed."""
-    if not storage.is_local(dataset):
-        log.say("sidecars of a URL are verified by name=KIND/NAME")
-        return []
     folder = storage.local(dataset)
     return sorted({path.parent.relative_to(folder).as_posix() for path in folder.glob("*/*/[0-9]*.parquet")})
 

@@ -16,6 +16,7 @@ from fake.web import serve
 
 from datamodules.prepare import store
 from datamodules.prepare.verify import Damage, check, verify, whole
+from dit_video.errors import DataError
 
 SHARDS, SAMPLES = 3, 8
 SCHEMA = pa.schema(
@@ -227,6 +228,11 @@ def test_an_index_that_dataset_json_does_not_know_is_found(dataset: Path) -> Non
     assert not damages(dataset)
     counted = about(dataset) | {"samples": 5}
     assert any("counts 5 samples" in damage.kind for damage in whole(str(dataset), counted))
+
+
+def test_an_unknown_sidecar_is_a_mistake(sound: Path) -> None:
+    with pytest.raises(DataError, match=r"no sidecar name=latents/none; it has captions/dense, latents/vae"):
+        verify(dataset=str(sound), name="latents/none")
 
 
 def test_sidecars_of_another_dataset_are_told(dataset: Path) -> None:
