@@ -56,33 +56,48 @@ def place(dataset: Dataset, table: Buckets, *, fps: float) -> Placed:
     numbers = dataset.numbers
     native = np.nan_to_num(numbers["fps"])
     with np.errstate(divide="ignore", invalid="ignore"):
-        frames = np.floor(numbers["frames"] * fps / native + 1e-6)
-    available = np.maximum(np.where(native > 0, frames, 1), 1).astype(np.int64)
-    counts = np.unique([number for counts in table.table.values() for number in counts])
-    reached = np.searchsorted(
-        counts, available, side="right"
-    )  # more frames than a count that is reached change nothing
+        reached = np.floor(numbers["frames"] * fps / native + 1e-6)
+    available = np.maximum(np.where(native > 0, reached, 1), 1).astype(np.int64)
     height, width = numbers["height"].astype(np.int64), numbers["width"].astype(np.int64)
-    asked, of_row = np.unique((reached * 2**20 + height) * 2**20 + width, return_inverse=True)
-    shapes = np.zeros((len(asked), 3), dtype=np.int64)
-    for at, code in enumerate(asked.tolist()):
-        most, size = divmod(code, 2**40)
-        if most:
-            found = table.choose(frames=int(counts[most - 1]), height=size // 2**20, width=size % 2**20)
-            shapes[at] = (found.frames, found.height, found.width) if found else 0
-    chosen = shapes[of_row]
-    scale = np.maximum(chosen[:, 1] / height, chosen[:, 2] / width)
+    sizes = size_of(available, height, width, table)
+    frames = frames_of(available, sizes, table)
+    scale = np.maximum(sizes[:, 0] / height, sizes[:, 1] / width)
     with np.errstate(divide="ignore", invalid="ignore"):
-        cropped = np.where(scale > 0, 1 - chosen[:, 1] * chosen[:, 2] / (scale**2 * height * width), np.nan)
+        cropped = np.where(scale > 0, 1 - sizes[:, 0] * sizes[:, 1] / (scale**2 * height * width), np.nan)
     return Placed(
         table=table,
-        frames=chosen[:, 0],
-        height=chosen[:, 1],
-        width=chosen[:, 2],
+        frames=frames,
+        height=sizes[:, 0],
+        width=sizes[:, 1],
         available=available,
         scale=scale,
         cropped=cropped,
     )
+
+
+def size_of(available: Whole, height: Whole, width: Whole, table: Buckets) -> Whole:
+    """Height and width (n, 2) of each row's bucket. Of its frames only matters which sizes have a bucket so short."""
+    shortest = np.unique([counts[0] for counts in table.table.values()])
+    level = np.searchsorted(shortest, available, side="right")
+    asked, of_row = np.unique((level * 2**20 + height) * 2**20 + width, return_inverse=True)
+    sizes = np.zeros((len(asked), 2), dtype=np.int64)
+    for at, code in enumerate(asked.tolist()):
+        reached, size = divmod(code, 2**40)
+        if reached:
+            found = table.choose(frames=int(shortest[reached - 1]), height=size // 2**20, width=size % 2**20)
+            sizes[at] = (found.height, found.width) if found else 0
+    return np.asarray(sizes[of_row])
+
+
+def frames_of(available: Whole, sizes: Whole, table: Buckets) -> Whole:
+    """The most frames that a bucket of each row's size has, of those that the row has; 0 where it has no bucket."""
+    frames = np.zeros(len(available), dtype=np.int64)
+    code = sizes[:, 0] * 2**20 + sizes[:, 1]
+    for counts in set(table.table.values()):
+        same = [height * 2**20 + width for (height, width), item in table.table.items() if item == counts]
+        rows = np.flatnonzero(np.isin(code, same))
+        frames[rows] = np.asarray(counts)[np.searchsorted(counts, available[rows], side="right") - 1]
+    return frames
 
 
 def bucketed(dataset: Dataset, placed: Placed, thumbs: Thumbs, *, told: str) -> str:

@@ -119,9 +119,9 @@ def drawn_axes(across: Scale, axis: Axis) -> list[str]:
     parts = [f'<line class="axis" x1="{LEFT}" x2="{NARROW - RIGHT}" y1="{floor}" y2="{floor}"/>']
     for tick, text in places(across, axis).items():
         parts.append(f'<text x="{across(tick):.1f}" y="{TALL - 5}" text-anchor="middle">{escape(text)}</text>')
-    middle, quarter = (TOP + floor) / 2, (3 * TOP + floor) / 4
+    middle, upper = (TOP + floor) / 2, (2 * TOP + floor) / 3
     turned = '<text transform="translate({} {:.0f}) rotate(-90)" text-anchor="middle">{}</text>'
-    parts += [turned.format(11, middle, escape(axis.what)), turned.format(NARROW - 6, quarter, "share below")]
+    parts += [turned.format(11, middle, escape(axis.what)), turned.format(NARROW - 5, upper, "share below")]
     for share in (0, 0.5, 1):
         y = floor - share * (floor - TOP)
         parts.append(f'<text class="share" x="{NARROW - RIGHT + 5}" y="{y + 4:.1f}">{share:.0%}</text>')
@@ -172,9 +172,10 @@ def stops(across: Scale) -> Real:
     """Values along the axis, rounded to what a person would type, rising."""
     spaced = np.geomspace if across.logarithmic else np.linspace
     raw = spaced(across.low, across.high, STOPS + 1)
-    step = (raw[1:] - raw[:-1]).min() if across.logarithmic else raw[1] - raw[0]
-    digits = max(0, 1 - math.floor(math.log10(step))) if step > 0 else 6
-    return np.maximum.accumulate(np.round(raw, min(digits, 12)))
+    steps = raw if across.logarithmic else np.full(len(raw), 10 * (raw[1] - raw[0]))
+    digits = [2 - math.floor(math.log10(step)) for step in steps]
+    rounded = [round(float(value), count) for value, count in zip(raw, digits, strict=True)]
+    return np.maximum.accumulate(np.asarray(rounded))
 
 
 def tried(ranked: Real, footage: Real, across: Scale, axis: Axis) -> str:

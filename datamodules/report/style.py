@@ -29,7 +29,8 @@ header .note { margin: 10px 0 0; overflow-wrap: anywhere }
 
 .spreads { align-items: start; gap: 24px 22px; margin-top: 14px }
 .spread output { display: block; font-size: 12px; line-height: 1.45; color: var(--soft); min-height: 35px }
-.spread output b { color: var(--ink); font-weight: 600 } .spread output code { overflow-wrap: anywhere }
+.spread output b { color: var(--ink); font-weight: 600 }
+.spread output code { display: block; font-size: 11px; overflow-wrap: anywhere }
 .field { position: relative } .field input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0;
   opacity: 0; cursor: crosshair; touch-action: pan-y }
 .field:focus-within { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 3px }
@@ -65,19 +66,20 @@ svg .below { stroke: var(--ink); stroke-width: 1.4 } svg .at { stroke: var(--bad
 
 SCRIPT = """
 const said = n => n.toLocaleString('en'), part = x => { const p = 100 * x;
-  return (p > 0 && p < 0.05 ? '< 0.1' : p < 100 && p > 99.95 ? '> 99.9' : p.toFixed(p && p < 100 ? 1 : 0)) + ' %' };
+  const text = p > 0 && p < 0.05 ? '< 0.1' : p < 100 && p > 99.95 ? '> 99.9' : p.toFixed(p && p < 100 ? 1 : 0);
+  return text + '\\u00a0%' };
 const length = h => h >= 1 ? h.toFixed(h < 100 ? 1 : 0) + ' h' : h * 60 >= 1 ? (h * 60).toFixed(1) + ' min' :
   (h * 3600).toFixed(1) + ' s';
 document.querySelectorAll('.spread').forEach(box => {
   const about = JSON.parse(box.dataset.spread), slider = box.querySelector('input'), line = box.querySelector('.at');
   const output = box.querySelector('output'), svg = box.querySelector('svg');
-  const side = (name, n, hours, range) => `<b>${name} ${about.values[slider.value]} ${about.unit}</b> drops ` +
-    `${part(n / about.n)}, ${said(n)} ${about.what}` + (hours > 0 ? `, ${length(hours)}` : '') +
-    (about.filter ? ` <code>datamodules.filter.${about.filter}=${range}</code>` : '');
+  const side = (name, n, hours, range) => `<b>${name} ${about.values[slider.value]}</b> drops ${part(n / about.n)}: ` +
+    `${said(n)} ${about.what}` + (hours > 0 ? `, ${length(hours)}` : '') +
+    (about.filter ? `<code>datamodules.filter.${about.filter}=${range}</code>` : '');
   const tell = () => { const at = +slider.value, value = about.values[at];
     line.setAttribute('x1', about.x[at]); line.setAttribute('x2', about.x[at]); box.classList.add('tried');
-    output.innerHTML = side('at least', about.below[at], about.hours[0][at], `[${value},null]`) + '<br>' +
-      side('at most', about.above[at], about.hours[1][at], `[null,${value}]`);
+    output.innerHTML = side('at least', about.below[at], about.hours[0][at], `[${value},null]`) +
+      (about.filter ? '' : '<br>') + side('at most', about.above[at], about.hours[1][at], `[null,${value}]`);
     slider.setAttribute('aria-valuetext', output.textContent); };
   slider.addEventListener('input', tell);
   slider.addEventListener('pointermove', event => { const frame = svg.getBoundingClientRect();

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float64]
 
-TEXTS = ("key", "kind", "source", "caption", "sha256", "media_name")
+TEXTS = ("key", "kind", "source", "caption")
 NUMBERS = ("shard", "frames", "height", "width", "fps", "seconds", "start_seconds", "media_offset", "media_size")
-UNREAD = ("json_name", "json_offset", "json_size", "hashes")
+UNREAD = ("json_name", "json_offset", "json_size", "hashes", "sha256", "media_name")
 REFUSED = ("source", "reason", "start_seconds", "seconds")
 
 
@@ -58,6 +58,12 @@ class Dataset:
     def seconds(self) -> Real:
         """Length of every row's footage."""
         return np.nan_to_num(self.numbers["seconds"])
+
+    def sha256(self, row: int) -> str:
+        """The hash of a row's media, read when asked for: few are."""
+        shard = int(self.numbers["shard"][row])
+        first = int(np.searchsorted(self.numbers["shard"], shard))
+        return str(index.table(table_of(self.folder, "index", shard), ["sha256"])["sha256"][row - first].as_py())
 
     @cached_property
     def shards(self) -> int:
@@ -168,15 +174,18 @@ def aligned_scores(dataset: str, kind: str, *, shards: int, keys: Texts) -> dict
 
 
 def aligned_texts(dataset: Dataset, name: str) -> tuple[Texts, pyarrow.Table]:
-    """The sidecar captions/NAME in the rows of the index (None where a sample has none), and its own table."""
+    """The sidecar captions/NAME in the rows of the index (None where a sample has none), and who wrote it when."""
     import pyarrow as pa
 
     folder = storage.join(dataset.folder, "captions", name)
     rows, _ = index.sidecar(folder, shards=dataset.shards, wanted=["key", "text", "model", "created"])
     if rows is None or "text" not in rows.column_names:
         raise DataError(f"{folder} has no tables with the columns key, text; make them again")
-    at = dataset.texts["key"].places(Texts(rows["key"]))
-    return Texts(Texts(rows["text"]).values.take(pa.array(at, mask=at < 0))), rows
+    at, texts = dataset.texts["key"].places(Texts(rows["key"])), Texts(rows["text"])
+    about = rows.drop_columns(["key", "text"])
+    if np.array_equal(at, np.arange(len(texts))):
+        return texts, about
+    return Texts(texts.values.take(pa.array(at, mask=at < 0))), about
 
 
 def refused(dataset: str, shards: int) -> Refused:

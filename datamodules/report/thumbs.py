@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules import storage
-from datamodules.pixels import VIDEO
 from datamodules.report.figures import span
 from datamodules.report.plots import short
 from datamodules.shards import Shards
@@ -116,9 +115,9 @@ class Thumbs:
             storage.join(found.folder, "clips", f"{int(found.numbers['shard'][row]):06d}.tar"),
             offset=int(found.numbers["media_offset"][row]),
             size=int(found.numbers["media_size"][row]),
-            sha256=found.texts["sha256"][row],
+            sha256=found.sha256(row),
         )
-        if found.texts["media_name"][row] != VIDEO:
+        if found.image[row]:
             return [fitted(read_image(data), picture)]
         rate = FRAMES / max(float(found.seconds[row]), 1e-3)
         images = pick(data, fps=rate, start=0.5 / rate, count=FRAMES)
