@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from datamodules import index, storage
-from datamodules.loader import quiet, same
+from datamodules.guard import Guard
 from datamodules.pixels import ClipLoader, fitting
 from datamodules.prepare import store
+from datamodules.prepare.reading import Reading, Rows
 from datamodules.shards import Shards
 from dit_video import log
 from dit_video.errors import ConfigError, DataError, UserError
@@ -35,19 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 HELD = 32  # batches of results of shards that wait for their last batches
 LEAST = 100  # samples before a share of damaged ones means anything
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows(Dataset):
-    """Pixels of rows of an index by number, uint8 (t, h, w, 3), or why they cannot be had."""
-
-    read: Callable[[int], Pixels]
-
-    def __getitem__(self, row: int) -> tuple[int, Pixels | UserError]:
-        try:
-            return row, self.read(row)
-        except UserError as error:
-            return row, error
 
 
 @dataclass(kw_only=True)
@@ -74,6 +61,7 @@ class Stage(Generic[T]):
         batch: videos that `make` is given, at most.
         workers: processes that read.
         max_bad_fraction: damaged share at which the step stops.
+        guard: what a sample may cost a worker.
     """
 
     found: Index
@@ -85,6 +73,7 @@ class Stage(Generic[T]):
     batch: int
     workers: int
     max_bad_fraction: float = 0.01
+    guard: Guard = field(default_factory=Guard)
     open: dict[int, Open[T]] = field(default_factory=dict)
     waiting: dict[tuple[int, ...], dict[int, Pixels]] = field(default_factory=dict)
     bad: int = 0
@@ -101,14 +90,8 @@ class Stage(Generic[T]):
         """Do the rows of shards, but for shards that another process makes; yields rows as they are done."""
         self.total = sum(map(len, todo.values()))
         ahead = max(2, -(-2 * self.batch // max(self.workers, 1)))
-        source = DataLoader(
-            Rows(read=self.read),
-            batch_size=None,
-            sampler=self.claimed(todo),  # type: ignore[arg-type]
-            num_workers=self.workers,
-            prefetch_factor=ahead if self.workers else None,
-            collate_fn=same,
-            worker_init_fn=quiet,
+        source = Reading(
+            rows=Rows(read=self.read, guard=self.guard), source=self.claimed(todo), workers=self.workers, ahead=ahead
         )
         try:
             for row, video in source:
