@@ -125,11 +125,23 @@ def size_of(path: Path) -> int:
 
 
 def curate_shard(shard: Shard, skip: Mapping[str, str], report: workers.Report) -> None:
-    """Make one shard: tar, then quarantine, then index. `skip` names sources that killed a worker, and how."""
+    """Make one shard unless another process is at it. `skip` names sources that killed a worker, and how."""
     import cv2
 
     cv2.setNumThreads(0)  # the optical flow depends on their number
-    make_parts(shard, skip, report)
+    held = store.claim(shard.table("index"))
+    if held is None:
+        return
+    try:
+        if not finished(shard):
+            make_parts(shard, skip, report)
+            assemble(shard)
+    finally:
+        held.release()
+
+
+def assemble(shard: Shard) -> None:
+    """Write a shard from its parts: tar, then quarantine, then index."""
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     members = shard_members(shard, rows=rows, refused=refused)
@@ -307,7 +319,8 @@ def curate(
     )
     sources, ignored = find_sources(folder, Path(captions_csv) if captions_csv else None)
     shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
-    mine = part_of(shards, part)
+    numbers = set(store.share(part, [shard.number for shard in shards]))
+    mine = [shard for shard in shards if shard.number in numbers]
     todo = [shard for shard in mine if not finished(shard)]
     log.say(
         f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(mine) - len(todo)} done already)"
@@ -315,17 +328,9 @@ def curate(
     make(todo, processes=workers, seconds=file_seconds, memory_gb=memory_gb)
     missing = [shard.number for shard in shards if not finished(shard)]
     if missing:
-        log.say(f"part={part} is done; {len(missing)} shards of other parts are not, the first is {missing[0]}")
+        log.say(f"part={part} is done; {len(missing)} shards of other parts are not, the first is {missing[0]:06d}")
     else:
         report(target, len(shards), ignored)
-
-
-def part_of(shards: Sequence[Shard], part: str) -> list[Shard]:
-    """The shards of part "i/n"; DataError for anything else."""
-    place, _, count = part.partition("/")
-    if not (place.isdecimal() and count.isdecimal() and int(place) < int(count)):
-        raise DataError(f"part={part} must be i/n with 0 <= i < n, such as part=0/4")
-    return [shard for shard in shards if shard.number % int(count) == int(place)]
 
 
 def deal(sources: Sequence[Source], rules: Rules, *, folder: Path, dataset: Path, shard_samples: int) -> list[Shard]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scenedetect.detectors import ContentDetector
 
-from datamodules.prepare.fades import Fades, Span, flash, flat, melting, runs
+from datamodules.prepare.fades import Fades, Span, alike, flash, flat, melting, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ NEIGHBOURS = 3
 NOISE = 20  # change of a channel, of 255, below which a pixel is the same
 CALM = 4.0  # score below which a frame is no cut, whatever the threshold
 FLASH_SECONDS = 0.15
+ALIKE = 0.85  # correlation of pictures above which a shaking camera is between them, and no cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,13 @@ def between(starts: Sequence[int], count: int) -> list[Span]:
     return list(zip([0, *starts], [*starts, count], strict=True))
 
 
+def hard(changes: Sequence[Change], pictures: NDArray[np.uint8], *, threshold: float) -> list[int]:
+    """Frames that begin a shot by a hard cut."""
+    flown = pictures.reshape(len(pictures), -1).astype(np.float32)
+    found = [at for at in range(1, len(changes)) if is_cut(changes, at, threshold=threshold)]
+    return [at for at in found if alike(flown[at - 1], flown[at]) < ALIKE]
+
+
 def without_flashes(starts: Sequence[int], pictures: NDArray[np.uint8], *, fps: float) -> list[int]:
     """Cuts but for those into and out of a flash."""
     longest = max(2, round(FLASH_SECONDS * fps))
@@ -114,8 +122,7 @@ def without_flashes(starts: Sequence[int], pictures: NDArray[np.uint8], *, fps: 
 def split(changes: Sequence[Change], pictures: NDArray[np.uint8], *, fps: float, rules: Cuts) -> Split:
     """Shots and what lies between them, by the change of each frame and its picture (n, 16, 16, 3)."""
     count = len(changes)
-    starts = [at for at in range(1, count) if is_cut(changes, at, threshold=rules.threshold)]
-    starts = without_flashes(starts, pictures, fps=fps)
+    starts = without_flashes(hard(changes, pictures, threshold=rules.threshold), pictures, fps=fps)
     if rules.fades is None:
         return Split(shots=between(starts, count), fades=[], dissolves=[])
     longest = rules.fades.seconds[1] * fps

@@ -25,12 +25,14 @@ Span = tuple[int, int]
 class Fades:
     """What counts as a transition.
 
-    `straight`: distance between its ends over the way between them, at least. `change`: mean distance of its ends, of
-    255, at least. `alike`: correlation of its ends, at most. `seconds`: shortest and longest one. `flat`: standard
-    deviation, of 255, of a picture that is all black or white.
+    `straight`: distance between its ends over the way between them, at least. `astray`: how far half of its frames may
+    lie from the straight line, of that distance. `change`: mean distance of its ends, of 255, at least. `alike`:
+    correlation of its ends, at most. `seconds`: shortest and longest one. `flat`: standard deviation, of 255, of a
+    picture that is all black or white.
     """
 
-    straight: float = 0.8
+    straight: float = 0.7
+    astray: float = 0.2
     change: float = 12.0
     alike: float = 0.6
     seconds: tuple[float, float] = (0.2, 2.5)
@@ -65,6 +67,14 @@ def flash(pictures: NDArray[np.uint8], first: int, second: int) -> bool:
     return bool(np.abs(before - after).mean() < 16 and alike(before, after) > 0.8)
 
 
+def astray(flown: NDArray[np.float32]) -> float:
+    """Median distance of pictures as vectors (n, d) from the line from the first to the last, in its length."""
+    way = flown[-1] - flown[0]
+    inner = flown[1:-1] - flown[0]
+    off = inner - np.outer(inner @ way / (way @ way), way)
+    return float(np.median(np.linalg.norm(off, axis=1)) / np.linalg.norm(way))
+
+
 def straightest(flown: NDArray[np.float32], length: int, *, rules: Fades) -> list[tuple[float, Span]]:
     """Windows of `length` steps that pass, with how well; `flown` are pictures as vectors (n, d)."""
     steps = np.linalg.norm(np.diff(flown, axis=0), axis=1)
@@ -77,7 +87,8 @@ def straightest(flown: NDArray[np.float32], length: int, *, rules: Fades) -> lis
     for start in np.flatnonzero(enough & (distance >= rules.straight * way)).tolist():
         end = start + length
         even = steps[start:end].max() <= 0.4 * distance[start]
-        if even and alike(flown[start], flown[end]) <= rules.alike:
+        unlike = even and alike(flown[start], flown[end]) <= rules.alike
+        if unlike and astray(flown[start : end + 1]) <= rules.astray:
             found.append((float(distance[start] * (distance[start] / way[start]) ** 4), (start, end)))
     return found
 
