@@ -35,10 +35,8 @@ class Reason:
 def outline(reason: str, source: str) -> str:
     """What a reason is about: what stands before its colon, or all of it without the path and numbers of the file."""
     text = " ".join(reason.split())
-    head = text.split(":")[0]
-    if not source or source not in head:
-        return head or "no reason given"
-    text = re.sub(r"(?<![\w=.])\d+(?:\.\d+)?(?:x\d+)?(?!\w)", "…", text.replace(source, "")).strip(" :")
+    if source and text.startswith(source):
+        text = re.sub(r"(?<![\w=.])\d+(?:\.\d+)?(?:x\d+)?(?!\w)", "…", text.removeprefix(source)).strip(" :")
     return text.split(":")[0] or "no reason given"
 
 
