@@ -174,7 +174,7 @@ def note(text: str) -> str:
 
 def shown_code(html: str) -> str:
     """Settings such as pixels=256 in a text, set as code."""
-    return re.sub(r"(?<![\w.])([A-Za-z_][\w.]*=(?:\[[^\]\s]*\]|[\w./]*\w)?)", r"<code>\1</code>", html)
+    return re.sub(r"(?<![\w.])([A-Za-z_][\w.]*=(?:\[[^\]\s]*\]|[\w./:-]*\w)?)", r"<code>\1</code>", html)
 
 
 def duration(seconds: float) -> str:
