@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """An epoch of `samples` samples: `steps` it takes; FLOPs are of the forward alone.
+    """An epoch of `samples` samples, so many of each of `datasets`: `steps` it takes; FLOPs are of the forward alone.
 
     `seen`, `units` and `flops` add up the epoch by bucket; `padding` is the share of a pack's length that is filled up,
     `idle` the share of time in which ranks wait for the slowest, `pad_flops` what padding costs. `run_steps` are those
@@ -29,6 +29,7 @@ class Epoch:
     """
 
     samples: float
+    datasets: tuple[float, ...]
     steps: int
     run_steps: int
     seen: NDArray[np.float64]
@@ -92,7 +93,8 @@ class Walk:
 def walk(plan: Plan, counts: Counts, *, ranks: int, samples: int) -> Epoch:
     """One epoch of the plan, for a run of `samples` samples on `ranks` ranks."""
     order, found = plan.order, Walk(counts, ranks=ranks, micro=plan.micro)
-    whole = sum(w * sum(map(len, shards)) for w, shards in zip(order.weights, order.rows, strict=True))
+    datasets = tuple(w * sum(map(len, shards)) for w, shards in zip(order.weights, order.rows, strict=True))
+    whole = sum(datasets)
     run_steps = 0
     for window in plan.windows():
         found.add(window)
@@ -105,6 +107,7 @@ def walk(plan: Plan, counts: Counts, *, ranks: int, samples: int) -> Epoch:
     assert found.fullest is not None
     return Epoch(
         samples=whole,
+        datasets=datasets,
         steps=steps,
         run_steps=run_steps or -(-samples * (window.first + len(window)) // int(window.samples_seen[-1])),
         seen=found.seen * scale,

@@ -12,7 +12,7 @@ import torch
 from datamodules.forecast.counts import counts
 from datamodules.forecast.epoch import walk
 from dit_video.errors import ConfigError
-from dit_video.parallel.rehearsal import TRAINING, Memory, memory
+from dit_video.parallel.rehearsal import TRAINING, Memory, Task, memory
 
 if TYPE_CHECKING:
     from datamodules.forecast.counts import Counts
@@ -40,8 +40,8 @@ class Bucket:
 class Forecast:
     """What a run will do. `flops` are of a training step over all ranks: three forwards, padding and text included.
 
-    `padding` and `idle` are shares; `samples` are those of the run, `epoch_samples` of an epoch. `seconds` is the time
-    of the run where a rate is given, `tflops` a rank.
+    `padding` and `idle` are shares; `samples` are those of the run, `epoch_samples` of an epoch, by folder in
+    `datasets`. `seconds` is the time of the run where a rate is given, `tflops` a rank.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Forecast:
     unit: str
     clips: int
     dropped: dict[str, int]
+    datasets: dict[str, float]
     buckets: tuple[Bucket, ...]
     streams: int
     packs: int
@@ -93,6 +94,8 @@ def forecast(
         averages: whether the run keeps averages of the weights.
         tflops: 10^12 FLOPs a second that a rank reaches, for the time.
     """
+    if not isinstance(task, Task):
+        raise ConfigError(f"{type(task).__name__} cannot be rehearsed; run.plan needs a task of dit_video.tasks")
     with torch.device("meta"):
         task.build()
     found = counts(data, task, sizes=sizes)
@@ -114,6 +117,7 @@ def forecast(
         unit=found.unit,
         clips=len(data.index),
         dropped=data.chosen.dropped,
+        datasets=dict(zip(data.index.folders, epoch.datasets, strict=True)),
         buckets=tuple(buckets(found, epoch, needed, clips=np.bincount(found.code[data.chosen.rows]))),
         streams=plan.order.streams,
         packs=plan.packs,

@@ -83,6 +83,10 @@ def lines(found: Forecast) -> Iterator[str]:
     step = f"{several(found.packs, 'pack')} of {several(found.streams, 'stream')}"
     yield entry("data", f"{taken:,} of {several(found.clips, 'clip')} take part")
     yield entry("left out", why or "none")
+    if len(found.datasets) > 1:
+        yield entry(
+            "mixed", "; ".join(f"{share(n / found.epoch_samples)} {name}" for name, n in found.datasets.items())
+        )
     yield entry("epoch", f"{several(found.epoch_steps, 'step')}, {found.epoch_samples:,.0f} samples in {packs}{filled}")
     yield entry("run", f"{several(found.steps, 'step')}, {found.epochs:.4g} epochs")
     yield entry("step", f"{step}, {several(found.micros, 'micro-batch', 'es')} a rank; {amount(found.flops)}FLOPs")

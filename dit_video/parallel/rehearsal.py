@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +32,7 @@ TRAINING = 3
 WHOLE, MIXED = ("32-true", "32", 32), ("bf16-mixed", "16-mixed")
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a training task offers to be rehearsed; `rehearse` is the loss of a batch of sizes without numbers."""
 

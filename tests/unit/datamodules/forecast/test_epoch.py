@@ -30,7 +30,7 @@ def test_an_epoch_is_the_one_that_is_dealt(finished: Path, dit: Any, ranks: int)
     data = LatentData(dataset={str(finished): 2.0}, length=300, packs=8, micro=2, window=2, workers=0, conditions=MIXED)
     found = counts(data, built(dit), sizes=None)
     epoch = walk(data.plan, found, ranks=ranks, samples=20)
-    assert epoch.samples == 2 * len(data.chosen.rows)
+    assert epoch.samples == sum(epoch.datasets) == 2 * len(data.chosen.rows)
     busy = span = padded = packs = 0.0
     seen: Counter[int] = Counter()
     steps = 0
@@ -40,7 +40,7 @@ def test_an_epoch_is_the_one_that_is_dealt(finished: Path, dit: Any, ranks: int)
             times = [
                 sum(
                     cost(found, data, window, pack)
-                    for micro in share(step, micro=2, rank=rank, ranks=ranks)
+                    for micro in share(window, at, micro=2, rank=rank, ranks=ranks)
                     for pack in micro.packs
                 )
                 for rank in range(ranks)

@@ -45,6 +45,11 @@ def test_half_the_ranks_take_twice_the_packs(finished: Path, dit: Any) -> None:
     assert one.idle == 0.0 <= two.idle
 
 
+def test_a_task_that_cannot_be_rehearsed_is_refused(finished: Path) -> None:
+    with pytest.raises(ConfigError, match="object cannot be rehearsed"):
+        forecast(LatentData(dataset=str(finished), length=300), object(), name="a", samples=90, ranks=1)
+
+
 def test_fewer_streams_than_ranks_are_refused(finished: Path, dit: Any) -> None:
     data = LatentData(dataset=str(finished), length=300, packs=4, streams=1, workers=0)
     with pytest.raises(ConfigError, match=r"1 streams are fewer than 2 ranks; raise datamodules\.streams"):

@@ -30,6 +30,12 @@ def test_a_page_has_every_bucket_and_every_reason(found: Forecast) -> None:
     assert page(replace(found, tflops=2.0, seconds=3 * 3600 + 125.0)).endswith("3 h 2 min at 2 TFLOP/s a rank")
 
 
+def test_a_mixture_is_told(found: Forecast) -> None:
+    assert "mixed" not in page(found)
+    two = replace(found, datasets={"there": found.epoch_samples * 0.25, "here": found.epoch_samples * 0.75})
+    assert "mixed       25.0 % there; 75.0 % here" in page(two).splitlines()
+
+
 def test_a_page_fits_a_terminal(found: Forecast) -> None:
     big = replace(
         found.buckets[0], bucket="157x1080x1920", clips=999_999_999, size=1e6, flops=9.99e17, memory=999 * 10**9
