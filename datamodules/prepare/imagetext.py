@@ -125,11 +125,12 @@ def load(model: str, *, device: torch.device) -> ImageText:
         raise ConfigError(f"model={model} is no folder, and no name ORGANISATION/MODEL of the hub either")
     try:
         from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import cached_file
+        from transformers.utils import cached_file, logging
     except ImportError as error:
         raise ConfigError(
             f"scores by a model need transformers: pip install 'dit-video[pretrained]' ({error})"
         ) from error
+    logging.disable_progress_bar()
     try:
         found = AutoModel.from_pretrained(model, local_files_only=local, use_safetensors=True)
         if not all(hasattr(found, name) for name in ("get_image_features", "get_text_features", "logit_scale")):

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -104,19 +104,28 @@ class Stage(Generic[T]):
             self.open.clear()
 
     def claimed(self, todo: Mapping[int, Sequence[int]]) -> Iterator[int]:
-        """Rows to read, a shard after the other, each claimed before its first row."""
+        """Rows to read, a shard after the other; at last those of shards that another process had, and left undone."""
+        others = []
         for shard, rows in todo.items():
-            path = table(self.folder, shard)
-            held = store.claim(path)
-            if held is None:
-                continue
-            if path.is_file():
-                held.release()
-                continue
-            self.open[shard] = Open(claim=held, left=len(rows))
-            if not rows:
-                self.close(shard)
-            yield from rows
+            if not (yield from self.begin(shard, rows)):
+                others.append(shard)
+        for shard in others:
+            yield from self.begin(shard, todo[shard])
+
+    def begin(self, shard: int, rows: Sequence[int]) -> Generator[int, None, bool]:
+        """Rows of a shard, claimed before the first one; False where another process has it."""
+        path = table(self.folder, shard)
+        held = store.claim(path)
+        if held is None:
+            return False
+        if path.is_file():
+            held.release()
+            return True
+        self.open[shard] = Open(claim=held, left=len(rows))
+        if not rows:
+            self.close(shard)
+        yield from rows
+        return True
 
     def take(self, row: int, video: Pixels | UserError) -> Iterator[int]:
         """Put a row to the others of its size; do what has filled up, or has waited for long enough."""
@@ -230,8 +239,7 @@ def about(found: Index, damaged: Mapping[int, str]) -> dict[str, str]:
 def finish(stage: Stage[Any], rows: Sequence[int], *, part: str, what: str, rest: str) -> None:
     """Do the shards of a part that are missing, and say what stands now; `rest` tells of samples not in `rows`."""
     shards = by_shard(stage.found, rows)
-    mine = store.share(part, [*shards])
-    todo = {shard: shards[shard] for shard in mine if not table(stage.folder, shard).is_file()}
+    todo = {shard: shards[shard] for shard in store.share(part, [*shards]) if not table(stage.folder, shard).is_file()}
     total = sum(map(len, todo.values()))
     log.say(
         f"{what}: {total} of {len(rows)} samples in {len(todo)} of {len(shards)} shards are to do -> {stage.folder}"
@@ -240,9 +248,9 @@ def finish(stage: Stage[Any], rows: Sequence[int], *, part: str, what: str, rest
     missing = [shard for shard in shards if not table(stage.folder, shard).is_file()]
     log.say(f"{done - stage.bad} {stage.what} now, {stage.bad} damaged; {rest}")
     if missing:
-        others = sum(shard in todo for shard in missing)
-        why = f", {others} of them in the hands of another process" if others else ""
-        log.say(f"{len(missing)} of {len(shards)} shards are still missing{why}; the same command goes on with them")
+        mine = [shard for shard in missing if shard in todo]
+        whose = f"{len(mine)} of them in the hands of another process" if mine else "those of other parts"
+        log.say(f"{len(missing)} of {len(shards)} shards are still missing, {whose}; training needs all of them")
         return
     bad = damaged(stage.folder, shards)
     names = ", ".join([*bad][:3]) + (", ..." if len(bad) > 3 else "")

@@ -100,6 +100,22 @@ def test_shards_of_another_process_are_left_to_it(dataset: Path, monkeypatch: py
     assert sorted(sums.written) == [0, 1, 3, 4, 6, 7]
 
 
+def test_shards_that_another_process_left_undone_are_done_at_last(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums, claim, refused = Sums(dataset), store.claim, {"000002"}
+
+    def once(path: Path) -> store.Claim | None:
+        if path.stem in refused:
+            refused.remove(path.stem)
+            return None
+        return claim(path)
+
+    monkeypatch.setattr(store, "claim", once)
+    assert sorted(sums.run()) == sums.usable
+    assert sorted(sums.written) == list(range(8))
+
+
 def test_an_end_midway_leaves_whole_shards_and_no_claim(dataset: Path) -> None:
     first = Sums(dataset)
     work = first.stage.run(by_shard(first.found, first.usable))
@@ -150,7 +166,7 @@ def test_storage_that_does_not_answer_is_no_damage(dataset: Path) -> None:
 def test_the_end_says_what_stands(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sums = Sums(dataset)
     rows.finish(sums.stage, sums.usable, part="0/2", what="sum", rest="none left out")
-    assert "4 of 8 shards are still missing" in capsys.readouterr().out
+    assert "4 of 8 shards are still missing, those of other parts" in capsys.readouterr().out
     rows.finish(sums.stage, sums.usable, part="1/2", what="sum", rest="none left out")
     assert "all 8 shards stand, 0 samples damaged" in capsys.readouterr().out
     again = Sums(dataset)
