@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +11,10 @@ import pytest
 
 from datamodules import index
 from datamodules.filter import keep
+from datamodules.prepare.curate import curate
 from datamodules.prepare.duplicates import duplicates
-from dit_video.errors import ConfigError
+from dit_video.errors import ConfigError, DataError
+from dit_video.media.write import write
 
 
 def plant(dataset: Path, hashes: list[list[int]], contrast: list[float] | None = None) -> index.Index:
@@ -102,6 +105,52 @@ def test_a_rerun_with_the_same_settings_does_nothing(dataset: Path, capsys: pyte
     assert path.is_file()
 
 
+def scene(seed: int) -> np.ndarray:
+    """uint8 (20, 96, 128, 3): soft shapes that pass by, different ones for each seed."""
+    noise = np.random.default_rng(seed).normal(size=(96, 200, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), 9)
+    wide = np.clip(128 + 45 * soft / soft.std(), 0, 255).astype(np.uint8)
+    return np.stack([wide[:, at : at + 128] for at in range(20)])
+
+
+COPIES = {
+    "encoded": (lambda video: video, 36),
+    "scaled": (lambda video: np.stack([cv2.resize(frame, (64, 48)) for frame in video]), 20),
+    "brighter": (lambda video: np.clip(video * 1.1 + 10, 0, 255).astype(np.uint8), 20),
+    "cropped": (lambda video: np.ascontiguousarray(video[:, 2:-2, 2:-2]), 20),
+}
+
+
+def test_copies_are_found_whatever_was_done_to_them_and_wherever_they_lie(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for seed in range(6):
+        write(raw / f"{seed}_original.mp4", scene(seed), fps=12, crf=14, preset="ultrafast")
+        for name, (change, crf) in COPIES.items():
+            write(raw / f"{seed}_{name}.mp4", change(scene(seed)), fps=12, crf=crf, preset="ultrafast")
+    for level in (0, 90, 91):
+        write(raw / f"flat_{level}.mp4", np.full((20, 96, 128, 3), level, np.uint8), fps=12, preset="ultrafast")
+    curate(source=str(raw), dataset=str(tmp_path / "made"), workers=0, fades=False, cut_threshold=255.0)
+    duplicates(dataset=str(tmp_path / "made"))
+    found = index.load(tmp_path / "made")
+    assert len(set(found.shard.tolist())) > 1
+    copy, group = index.load_score(found, "duplicates.copy"), index.load_score(found, "duplicates.group")
+    kinds = {row: Path(source).stem.split("_") for row, source in enumerate(found.source.to_list())}
+    for seed in range(6):
+        mine = [row for row, (name, _) in kinds.items() if name == str(seed)]
+        assert len({group[row] for row in mine}) == 1
+        (kept,) = [row for row in mine if not copy[row]]
+        assert found.height[kept] * found.width[kept] == 96 * 128
+    assert len(set(group)) == 6 + 1
+    assert all(group[row] == -1 for row, (name, _) in kinds.items() if name == "flat")
+
+
 def test_mistakes(dataset: Path) -> None:
     with pytest.raises(ConfigError, match="image_distance must be from 0 to 16 bits, got 17"):
         duplicates(dataset=str(dataset), image_distance=17)
+    for path in (dataset / "index").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["hashes"]), path)
+    about = json.loads((dataset / "dataset.json").read_text())
+    (dataset / "dataset.json").write_text(json.dumps({key: about[key] for key in about if key != "index_sha256"}))
+    with pytest.raises(DataError, match="curated without hashes"):
+        duplicates(dataset=str(dataset))
