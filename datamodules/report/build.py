@@ -138,8 +138,9 @@ def head(name: str, found: Dataset) -> str:
         "Footage": span(seconds),
         "Media": volume(media),
         "Shards": count(found.shards),
-        "Raw files kept": count(files),
-        "Refused": count(len(found.refused)),
+        "Files kept": count(files),
+        "Files refused": count(int(found.refused.whole.sum())),
+        "Pieces dropped": count(int(found.refused.pieces.sum())),
     }
     strip = "".join(f"<div><dt>{key}</dt><dd>{big(value)}</dd></div>" for key, value in cells.items())
     mark = str(found.about["fingerprint"])

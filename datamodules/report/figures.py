@@ -1,9 +1,11 @@
-"""Numbers as people read them, with their units."""
+"""Numbers as people read them, with their units after a space at which no line breaks."""
 
 from __future__ import annotations
 
 import math
 import re
+
+GAP = "\u00a0"
 
 
 def count(number: float) -> str:
@@ -22,9 +24,9 @@ def percent(share: float) -> str:
         return "–"
     value = 100 * share
     if 0 < value < 0.05 or 99.95 < value < 100:
-        return "< 0.1 %" if value < 1 else "> 99.9 %"
+        return f"< 0.1{GAP}%" if value < 1 else f"> 99.9{GAP}%"
     digits = 0 if value in {0.0, 100.0} or 10 <= value <= 90 else 1
-    return f"{value:.{digits}f} %"
+    return f"{value:.{digits}f}{GAP}%"
 
 
 def span(seconds: float) -> str:
@@ -32,18 +34,18 @@ def span(seconds: float) -> str:
     for size, name in ((3600.0, "h"), (60.0, "min")):
         if seconds >= size:
             value = seconds / size
-            return f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"
-    return f"{seconds:.1f} s"
+            return f"{value:,.1f}{GAP}{name}" if value < 100 else f"{value:,.0f}{GAP}{name}"
+    return f"{seconds:.1f}{GAP}s"
 
 
 def volume(size: float) -> str:
     """Bytes in the unit that suits them, by powers of a thousand: 3.2 GB."""
     for power, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= power:
-            return f"{size / power:,.3g} {name}"
-    return f"{size:.0f} bytes"
+            return f"{size / power:,.3g}{GAP}{name}"
+    return f"{size:.0f}{GAP}bytes"
 
 
 def big(text: str) -> str:
     """A figure as HTML for a headline, its unit in small."""
-    return re.sub(r" (%|h|min|s|TB|GB|MB|kB|bytes)$", r" <small>\1</small>", text)
+    return re.sub(r"[ \u00a0](%|h|min|s|TB|GB|MB|kB|bytes)$", r" <small>\1</small>", text)

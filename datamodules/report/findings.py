@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.report.figures import count, many, percent
+from datamodules.report.figures import count, many, percent, span
 from datamodules.report.page import shown_code
 from datamodules.report.scores import BORDERS
 
@@ -99,12 +99,17 @@ def origin(facts: Facts) -> Iterator[Finding]:
 def refused(facts: Facts) -> Iterator[Finding]:
     """Whether much was refused."""
     found = facts.dataset.refused
-    files = {source for source, start in zip(found.source, found.start, strict=True) if not np.isfinite(start)}
-    total = len(files) + len(facts.dataset.texts["source"].codes()[1])
+    files = int(found.whole.sum())
+    total = files + len(facts.dataset.texts["source"].codes()[1])
     if files:
-        state = NOTED if len(files) > 0.1 * total else GOOD
-        text = f"{count(len(files))} of {many(total, 'raw file')} ({percent(len(files) / total)}) gave nothing."
+        state = NOTED if files > 0.1 * total else GOOD
+        text = f"{count(files)} of {many(total, 'raw file')} ({percent(files / total)}) gave nothing."
         yield Finding(state=state, text=text, anchor="dropped")
+    lost = float(np.nansum(found.seconds[found.pieces]))
+    if lost > 0:
+        share = lost / (lost + float(facts.dataset.seconds.sum()))
+        text = f"{percent(share)} of the footage of files that were kept was dropped ({span(lost)})."
+        yield Finding(state=NOTED if share > 0.2 else GOOD, text=text, anchor="dropped")
 
 
 def said(facts: Facts) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ BARS = 40
 STOPS = 120  # of the slider
 FEW = 20  # whole numbers that each have a bar of their own
 OUTLIERS = (0.002, 0.998)  # quantiles beyond which values share the outermost bar
-TOP, RIGHT = 10, 34  # margins in pixels; the share's axis stands at the right
+TOP, RIGHT = 10, 46  # margins in pixels; the share's axis stands at the right
 DECADES = 30.0  # quantiles 98 % over 2 % from which on the axis is logarithmic
 
 

@@ -45,7 +45,7 @@ a { color: var(--accent); text-decoration: none } a:hover { text-decoration: und
 section { border-top: 1px solid var(--line); margin-top: 36px; padding-top: 22px }
 code, pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }
 
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(146px, 1fr)); gap: 1px; margin: 28px 0 0;
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 1px; margin: 28px 0 0;
   border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
 .figures div { outline: 1px solid var(--line); padding: 14px 16px 12px }
 .figures dt { font-size: 12.5px; color: var(--soft) }

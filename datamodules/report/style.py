@@ -11,10 +11,12 @@ header .note { margin: 10px 0 0; overflow-wrap: anywhere }
 
 .tiles, .saids { display: flex; flex-wrap: wrap; gap: 10px 8px; align-items: flex-start }
 .tile { position: relative; max-width: 100% }
-.tile i { display: grid; place-items: center; background: var(--panel) no-repeat 0 0 / auto 100%; border-radius: 3px;
+.tile i { display: grid; max-width: 100%; place-items: center; border-radius: 3px;
+  background: var(--panel) no-repeat 0 0 / auto 100%;
   font-style: normal; font-size: 11px; color: var(--soft);
   box-shadow: inset 0 0 0 1px color-mix(in srgb, var(--ink) 12%, transparent); print-color-adjust: exact }
-.tile figcaption { font-size: 11px; line-height: 1.35; margin-top: 3px; color: var(--soft) }
+.tile figcaption { font-size: 11px; line-height: 1.35; margin-top: 3px; color: var(--soft);
+  overflow-wrap: anywhere }
 .tile figcaption b { color: var(--ink); font-weight: 600 }
 .tile.moves i { background-size: 400% 100% }
 .tile.moves:hover i { animation: frames 1.6s steps(4, jump-none) infinite }

@@ -86,6 +86,16 @@ class Refused:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """Which rows are whole media files; the others are stretches of files, and files that are no media."""
+        return np.isnan(self.start) & (self.shard >= 0)
+
+    @property
+    def pieces(self) -> NDArray[np.bool_]:
+        """Which rows are stretches of files."""
+        return ~np.isnan(self.start)
+
     def pictures(self, rows: Sequence[int]) -> dict[int, bytes]:
         """Thumbnails of some rows, of those that have one."""
         found: dict[int, bytes] = {}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FRAMES = 4  # of a clip
 TALL, WIDEST = 108, 256  # pixels of a picture
+LEAST = 64  # pixels of a figure, for its caption
 SHOWN = 0.84  # of these on the page, so that they stay sharp on dense displays
 QUALITY = 62
 THREADS = 8
@@ -128,17 +129,26 @@ def size_of(height: int, width: int, *, aspect: float | None = None, crop: bool 
     """Height and width of the picture of a sample of this size."""
     shape = width / height if aspect is None else aspect
     if crop:
-        return min(TALL, height), min(round(TALL * 16 / 9), width)
+        size = min(TALL, height), min(round(TALL * 16 / 9), width)
+        times = enlarged(*size)
+        return size[0] * times, size[1] * times
     wide = min(max(round(TALL * shape), TALL // 3), WIDEST)
     return (TALL, wide) if wide < WIDEST else (max(TALL // 3, min(TALL, round(wide / shape))), wide)
+
+
+def enlarged(height: int, width: int) -> int:
+    """How many times the pixels of a tiny picture are repeated."""
+    return max(1, min(TALL // height, WIDEST // width))
 
 
 def fitted(image: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
     """An image as its picture: cropped in the middle, or scaled and cropped to its shape."""
     if not picture.crop:
         return cover(image, picture.height, picture.width)
-    top, left = (image.shape[0] - picture.height) // 2, (image.shape[1] - picture.width) // 2
-    return image[top : top + picture.height, left : left + picture.width]
+    times = enlarged(min(TALL, image.shape[0]), min(round(TALL * 16 / 9), image.shape[1]))
+    height, width = picture.height // times, picture.width // times
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width].repeat(times, 0).repeat(times, 1)
 
 
 def webp(images: Sequence[NDArray[np.uint8]]) -> bytes:
@@ -157,8 +167,8 @@ def figure(number: int, size: Size, caption: str, *, about: Sequence[str], frame
     lines = "".join(f"<span>{escape(line)}</span>" for line in about if line)
     said = escape(", ".join(line for line in about if line))
     return (
-        f'<figure class="tile p{number}{" moves" if frames > 1 else ""}" style="width:{width}px">'
-        f'<i role="img" aria-label="{said}" style="height:{height}px"></i>'
+        f'<figure class="tile p{number}{" moves" if frames > 1 else ""}" style="width:{max(width, LEAST)}px">'
+        f'<i role="img" aria-label="{said}" style="width:{width}px;height:{height}px"></i>'
         f'{f"<figcaption>{caption}</figcaption>" if caption else ""}<div class="about">{lines}</div></figure>'
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.columns import Texts
+from datamodules.report import figures
 from datamodules.report.tables import NUMBERS, TEXTS, Dataset, Refused
 
 VOID = {"meta", "link", "img", "br", "path", "line", "circle", "rect", "input"}
@@ -39,10 +40,15 @@ def dataset_of(
             reason=[reason for _, reason, _ in refused],
             seconds=np.ones(len(refused)),
             start=np.asarray([start for _, _, start in refused]),
-            shard=np.full(len(refused), -1),
+            shard=np.zeros(len(refused), dtype=np.int64),
             place=np.arange(len(refused)),
         ),
     )
+
+
+def plain(text: str) -> str:
+    """A text with common spaces alone."""
+    return text.replace(figures.GAP, " ")
 
 
 class Reader(HTMLParser):
@@ -79,4 +85,4 @@ class Reader(HTMLParser):
     @property
     def text(self) -> str:
         """All text of the page, style and script among it."""
-        return "".join(self.parts)
+        return plain("".join(self.parts))

@@ -9,7 +9,7 @@ from datamodules import buckets
 from datamodules.pixels import available
 from datamodules.report.bucketed import bucketed, explain, place
 from datamodules.report.thumbs import Thumbs
-from tests.unit.datamodules.report.conftest import dataset_of
+from tests.unit.datamodules.report.conftest import Reader, dataset_of
 
 TABLES = {
     "generated": buckets.generated(pixels=96 * 96, frames=17, time=4, multiple=16),
@@ -41,9 +41,9 @@ def test_what_is_cropped_and_enlarged() -> None:
     np.testing.assert_allclose(placed.cropped[:2], 1 / 3)
     np.testing.assert_allclose(placed.scale[:2], [0.5, 2.0])
     assert placed.fits.tolist() == [True, True, False]
-    html = bucketed(found, placed, Thumbs(dataset=found, there=False), told="told")
-    assert "67 % of the samples have a bucket; 1 are too short" in html
-    assert "9: 2" in html
+    text = Reader(bucketed(found, placed, Thumbs(dataset=found, there=False), told="told")).text
+    assert "67 % of the samples have a bucket; 1 are too short" in text
+    assert "9: 2" in text
 
 
 def test_what_the_table_was_made_with_is_said() -> None:

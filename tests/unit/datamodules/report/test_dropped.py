@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from datamodules.report.dropped import dropped, outline, reasons, spread
@@ -35,6 +38,7 @@ def test_groups_hold_every_row_once_the_largest_first() -> None:
 
 def test_the_table_names_reason_time_and_example_as_text() -> None:
     found = dataset_of(frames=[5], refused=[("<i>.mp4", "frozen: <b>", 1.5), ("x", "x is empty", NAN)])
+    found = replace(found, refused=replace(found.refused, shard=np.full(2, -1)))  # no table has pictures of them
     reader = Reader(dropped(found, Thumbs(dataset=found, there=False)))
     assert "<i>.mp4 · 1.5–2.5 s (<b>)" in reader.text
     assert "is empty" in reader.text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.report import tables
-from datamodules.report.thumbs import FRAMES, TALL, WIDEST, Picture, Thumbs, size_of, webp
+from datamodules.report.thumbs import FRAMES, TALL, WIDEST, Picture, Thumbs, fitted, size_of, webp
 from datamodules.shards import Shards
 from dit_video.media.image import encode_image
 from tests.unit.datamodules.report.conftest import Reader, dataset_of
@@ -74,8 +74,13 @@ def test_pictures_are_small_whatever_the_sample(size: tuple[int, int]) -> None:
 
 
 def test_a_crop_is_the_middle_in_its_own_pixels() -> None:
-    from datamodules.report.thumbs import fitted
-
     image = np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8)
     picture = Picture(0, 100, 200, crop=True)
     np.testing.assert_array_equal(fitted(image, picture), image[100:200, 100:300])
+
+
+def test_a_tiny_crop_is_enlarged_by_whole_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
+    size = size_of(30, 40, crop=True)
+    assert size == (90, 120)
+    np.testing.assert_array_equal(fitted(image, Picture(0, *size, crop=True))[::3, ::3], image)
