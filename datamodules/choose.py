@@ -48,7 +48,7 @@ def choose(
     masks = dict(unfit)
     if bounds:
         kept = keep(found, bounds)
-        masks["filtered: " + "; ".join(kept.dropped)] = ~kept.rows
+        masks |= {f"filtered: {reason}": mask for reason, mask in kept.out.items()}
     masks[HELD_OUT] = index.held_out(found, validation)
     reason = np.full(len(found), -1, np.int64)
     for code, mask in enumerate(masks.values()):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules import index, storage
-from dit_video import config
+from dit_video import config, log
 from dit_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ class Kept:
     def dropped(self) -> dict[str, int]:
         """How many are dropped, by their first reason."""
         return {reason: int(mask.sum()) for reason, mask in self.out.items()}
-
-    def line(self) -> str:
-        """What was dropped and why, for a person; empty where nothing was."""
-        parts = [f"{count} with {reason}" for reason, count in self.dropped.items() if count]
-        parts += [f"{count} kept whose {name} is unknown" for name, count in self.unknown.items() if count]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +81,13 @@ def keep(found: Index, bounds: Mapping[str, Any]) -> Kept:
             dropped[reason] = rows & out
             rows &= ~out
     passed = {name: int((rows & missing).sum()) for name, missing in unknown.items()}
+    for name, count in passed.items():
+        if count:
+            log.get("dit_video.datamodules").info("%s.%s: %d samples pass whose score is unknown", KEY, name, count)
     kept = Kept(rows=rows, out=dropped, unknown=passed)
     if not rows.any():
-        raise DataError(f"{KEY} leaves none of {len(rows)} samples: {kept.line()}; widen it")
+        reasons = ", ".join(f"{count} with {reason}" for reason, count in kept.dropped.items() if count)
+        raise DataError(f"{KEY} leaves none of {len(rows)} samples: {reasons}; widen it")
     return kept
 
 
