@@ -14,12 +14,14 @@ from datamodules.report.page import shown_code
 from datamodules.report.scores import BORDERS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from datamodules.report.bucketed import Placed
     from datamodules.report.captions import Kind
     from datamodules.report.sidecars import Sidecar
     from datamodules.report.tables import Dataset
 
-DARK = 0.08  # mean luma
+DARK, STILL = 0.08, 0.01  # mean luma, short sides a second
 ENOUGH = 20  # samples from which on shares say something
 WORST, NOTED, GOOD = "wrong", "look", "good"
 LIMITS = {  # score: (what is above it is worth a line, share of samples from which on it is, what it is)
@@ -31,11 +33,15 @@ LIMITS = {  # score: (what is above it is worth a line, share of samples from wh
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A line of the list: how grave it is, what was found, and the anchor of the section that shows it."""
+    """A line of the list: how grave it is, what was found, and the anchor of the section that shows it.
+
+    `drops` are the rows that the filter in its text leaves out.
+    """
 
     state: str
     text: str
     anchor: str
+    drops: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +62,17 @@ def findings(facts: Facts) -> list[Finding]:
     """What is wrong first, then what to look at, then what is good."""
     checks = (media, whole, origin, refused, said, scored, copies, fitting)
     found = [item for check in checks for item in check(facts)]
+    found += together(facts, [item.drops for item in found if item.drops is not None])
     return sorted(found, key=lambda item: (WORST, NOTED, GOOD).index(item.state))
+
+
+def together(facts: Facts, drops: Sequence[NDArray[np.bool_]]) -> Iterator[Finding]:
+    """What is left where several filters are set at once."""
+    if len(drops) > 1:
+        kept = ~np.any(drops, axis=0)
+        left = span(float(facts.dataset.seconds[kept].sum()))
+        text = f"With all of these filters {many(int(kept.sum()), 'sample')} are left ({percent(kept.mean())}, {left})."
+        yield Finding(state=NOTED, text=text, anchor="scores")
 
 
 def media(facts: Facts) -> Iterator[Finding]:
@@ -133,22 +149,24 @@ def scored(facts: Facts) -> Iterator[Finding]:
     """Samples beyond what is usual in a score, and borders that were cropped."""
     scores, n = facts.dataset.scores, len(facts.dataset)
     for name, (limit, least, told) in LIMITS.items():
-        share = float((np.nan_to_num(scores.get(name, np.zeros(n))) > limit).mean())
-        if share >= least:
+        beyond = np.nan_to_num(scores.get(name, np.zeros(n))) > limit
+        if (share := float(beyond.mean())) >= least:
             text = (
                 f"{percent(share)} of the samples {told}; datamodules.filter.{name}=[null,{limit:g}] leaves them out."
             )
-            yield Finding(state=NOTED, text=text, anchor=f"score-{name}")
+            yield Finding(state=NOTED, text=text, anchor=f"score-{name}", drops=beyond)
     if "motion" in scores:
-        motion = scores["motion"][~facts.dataset.image]
-        share = float((motion < 0.01).mean()) if len(motion) else 0.0
+        beyond = scores["motion"] < STILL
+        share = float(beyond.sum() / max((~facts.dataset.image).sum(), 1))
         if share >= 0.02:
-            text = f"{percent(share)} of the clips hardly move; datamodules.filter.motion=[0.01,null] leaves them out."
-            yield Finding(state=NOTED, text=text, anchor="score-motion")
-    dark = float((np.nan_to_num(scores.get("brightness", np.ones(n)), nan=1.0) < DARK).mean())
-    if dark >= 0.01:
+            text = (
+                f"{percent(share)} of the clips hardly move; datamodules.filter.motion=[{STILL},null] leaves them out."
+            )
+            yield Finding(state=NOTED, text=text, anchor="score-motion", drops=beyond)
+    beyond = scores.get("brightness", np.ones(n)) < DARK
+    if (dark := float(beyond.mean())) >= 0.01:
         text = f"{percent(dark)} of the samples are almost black; datamodules.filter.brightness=[{DARK},null]."
-        yield Finding(state=NOTED, text=text, anchor="score-brightness")
+        yield Finding(state=NOTED, text=text, anchor="score-brightness", drops=beyond)
     boxed = [np.nan_to_num(scores[name]) > 0 for name in BORDERS if name in scores]
     if boxed and (share := float(np.any(boxed, axis=0).mean())) > 0:
         text = f"{percent(share)} of the samples come from files with black borders."
@@ -166,7 +184,8 @@ def copies(facts: Facts) -> Iterator[Finding]:
         text = (
             f"{percent(share)} of the samples are near copies of others; datamodules.filter.duplicates.copy=[null,0]."
         )
-        yield Finding(state=NOTED if share > 0.01 else GOOD, text=text, anchor="duplicates")
+        state = NOTED if share > 0.01 else GOOD
+        yield Finding(state=state, text=text, anchor="duplicates", drops=copy > 0)
     else:
         yield Finding(state=GOOD, text="There are no near duplicates.", anchor="duplicates")
 

@@ -99,6 +99,12 @@ def test_each_fault_has_its_line(text: str) -> None:
     assert any(expected in plain(item.text) for item in found), [item.text for item in found]
 
 
+def test_filters_together_leave_what_none_of_them_drops() -> None:
+    other = np.where(np.arange(N) >= N - 2, 1.0, 0.0)
+    found = findings(facts(scores={"still": some, "duplicates.copy": other}))
+    assert any(f"filters {N - N // 4 - 2} samples are left (70 %" in plain(item.text) for item in found)
+
+
 def test_without_scores_that_is_said_and_nothing_else_of_them() -> None:
     whole = facts()
     bare = replace(whole, dataset=replace(whole.dataset, scores={}))
