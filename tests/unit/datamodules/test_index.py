@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +85,16 @@ def test_a_sidecar_that_is_incomplete_or_of_another_dataset_is_refused(dataset: 
     write(5, "other")
     with pytest.raises(DataError, match=rf"{kind}/made was made for another dataset"):
         load()
+
+
+def test_latents_of_several_datasets_must_be_made_alike(dataset: Path, finished: Path) -> None:
+    both = index.load([str(dataset), str(finished)])
+    assert (index.load_latents(both, "vae").frames > 0).all()
+    path = dataset / "latents" / "vae" / "recipe.json"
+    recipe = json.loads(path.read_text())
+    path.write_text(json.dumps(recipe | {"fps": 6.0}))
+    with pytest.raises(DataError, match=r"were encoded differently: fps is 12\.0 and 6\.0; encode one again"):
+        index.load_latents(both, "vae")
+    path.write_text(json.dumps(recipe | {"dataset_fingerprint": "other"}))
+    with pytest.raises(DataError, match="encoded from another dataset"):
+        index.load_latents(both, "vae")
