@@ -179,14 +179,22 @@ def make_parts(shard: Shard, skip: Mapping[str, str], report: workers.Report) ->
 
 
 def made_of(source: Source, shard: Shard, skip: Mapping[str, str]) -> Found:
-    """What a source gives; a reason and a small picture where it gives nothing."""
+    """What a source gives; a reason and a small picture where it gives nothing.
+
+    A file may do anything to a decoder: whatever comes of it is the reason, and costs this file alone.
+    """
     path = shard.folder / source.path
     if source.path in skip:
         return parts.refused(skip[source.path], None)
     try:
         return samples(path, shard.rules, {"source": source.name, "caption": source.caption})
-    except (DataError, OSError) as error:
-        reason = written(str(error)).replace(written(str(path)), "").replace(f"{shard.folder}/", "")
+    except MemoryError:
+        raise
+    except Exception as error:
+        known = isinstance(error, DataError | OSError)
+        log.get("dit_video.datamodules").debug("%s", source.name, exc_info=error)
+        reason = written(str(error) if known else f"failed unexpectedly: {type(error).__name__}: {error}")
+        reason = reason.replace(written(str(path)), "").replace(f"{shard.folder}/", "")
         return parts.refused(" ".join(reason.split()).strip(": "), first_picture(path, shard.rules))
 
 

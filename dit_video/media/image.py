@@ -83,6 +83,8 @@ def read_image(source: Path | str | bytes, *, limits: Limits = Limits()) -> NDAr
         _, height, width = header(data)
     except (ValueError, struct.error, IndexError) as error:
         raise DataError(f"{label(source)} is not a readable image: {error}") from error
+    if height < 1 or width < 1:
+        raise DataError(f"{label(source)} is not a readable image: it has no size")
     if height * width > limits.pixels:
         raise DataError(f"{label(source)} exceeds a limit: {width}x{height}, at most {limits.pixels} pixels")
     try:

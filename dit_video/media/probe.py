@@ -84,6 +84,8 @@ def open_video(source: Path | str | bytes) -> Iterator[tuple[InputContainer, Vid
             if not container.streams.video:
                 raise DataError(f"{label(source)} has no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise DataError(f"{label(source)} has a video stream that nothing here decodes")
             stream.codec_context.thread_count = 1
             yield container, stream
     except DataError:
