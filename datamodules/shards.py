@@ -89,7 +89,7 @@ class Shards:
 
     def _local(self, member: Member) -> bytes | DamagedError:
         """The bytes at a member's place, fewer where the file ends before."""
-        tries = Tries(patience=self.patience)
+        tries: Tries | None = None
         while True:
             try:
                 data = os.pread(self._handle(member.path), member.size, member.offset)
@@ -99,9 +99,11 @@ class Shards:
                 self._close(member.path)
                 if error.errno not in PASSING:
                     return DamagedError(f"{member.path}: {error.strerror}")
+                tries = tries or Tries(patience=self.patience)
                 tries.again(member.path, error)
             else:
-                tries.over()
+                if tries is not None:
+                    tries.over()
                 return data
 
     def _remote(self, members: Sequence[Member]) -> list[bytes | DamagedError]:
@@ -144,9 +146,9 @@ def checked(member: Member, data: bytes | DamagedError) -> bytes | DamagedError:
     """The bytes, if they are those of the index."""
     if isinstance(data, DamagedError):
         return data
-    name = storage.shown(member.path)
+    if len(data) == member.size and hashlib.sha256(data).hexdigest() == member.sha256:
+        return data
+    where = f"{storage.shown(member.path)}: the {member.size} bytes at {member.offset}"
     if len(data) != member.size:
-        return DamagedError(f"{name}: it ends within the {member.size} bytes at {member.offset}")
-    if hashlib.sha256(data).hexdigest() != member.sha256:
-        return DamagedError(f"{name}: {member.size} bytes at {member.offset} are not those of the index")
-    return data
+        return DamagedError(f"{where} end after {len(data)}")
+    return DamagedError(f"{where} are not those of the index")

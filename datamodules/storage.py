@@ -297,7 +297,7 @@ def _judged(span: Span, answer: Any) -> bytes | Exception:
 
 def _damage(path: str, error: Exception) -> DamagedError | None:
     """The damage that an error tells of, if it does."""
-    status = getattr(error, "status", None)
+    status = _status(error)
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or status in MISSING:
         return MissingError(f"{shown(path)}: no such file")
     if status == BEYOND:
@@ -305,10 +305,20 @@ def _damage(path: str, error: Exception) -> DamagedError | None:
     return None
 
 
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error of aiohttp (http), botocore (s3) or gcsfs (gs)."""
+    if error is None:
+        return None
+    response = getattr(error, "response", None)
+    about = response.get("ResponseMetadata", {}) if isinstance(response, Mapping) else {}
+    found = [getattr(error, "status", None), getattr(error, "code", None), about.get("HTTPStatusCode")]
+    return next((status for status in found if isinstance(status, int)), None) or _status(error.__cause__)
+
+
 def _reason(error: Exception) -> str:
     """Why storage did not answer, in a few words."""
     if isinstance(error, TimeoutError):
         return "it takes too long"
-    status = getattr(error, "status", None)
-    text = f"{status} {getattr(error, 'message', '')}" if status else str(error)
+    status = _status(error)
+    text = f"{status} {getattr(error, 'message', error)}" if status else str(error)
     return " ".join(text.split()) or type(error).__name__
