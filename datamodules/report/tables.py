@@ -239,8 +239,10 @@ def entries(folder: str) -> Iterator[tuple[str, bool, int]]:
     filesystem, place = fsspec.core.url_to_fs(folder)
     try:
         listed = filesystem.ls(place, detail=True)
-    except (OSError, NotImplementedError):
-        return
+    except Exception as error:
+        if isinstance(error, OSError | NotImplementedError) or hasattr(error, "status"):  # a web server that lists none
+            return
+        raise
     for item in listed:
         name = str(item["name"]).rstrip("/").rsplit("/", 1)[-1]
         is_folder = item.get("type") == "directory" or str(item["name"]).endswith("/")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fake.web import serve
 
 from datamodules.prepare.captions import write_sidecar
 from datamodules.report.build import report
@@ -76,6 +77,15 @@ def test_a_page_over_a_url_is_the_local_one(dataset: Path, tmp_path: Path) -> No
     report(dataset=f"file://{dataset}", out=str(tmp_path / "other.html"))
     other = (tmp_path / "other.html").read_text(encoding="utf-8")
     assert other.replace("file://", "") == html
+
+
+def test_a_dataset_on_a_web_server_has_its_pictures_too(dataset: Path, tmp_path: Path) -> None:
+    shutil.rmtree(dataset / "latents")  # such a server does not list folders, so sidecars are not found
+    html = page(dataset)[1]
+    with serve(dataset.parent) as server:
+        report(dataset=f"{server.url}/{dataset.name}", out=str(tmp_path / "other.html"))
+        other = (tmp_path / "other.html").read_text(encoding="utf-8").replace(server.url, str(dataset.parent))
+    assert other == html
 
 
 @pytest.mark.parametrize("keys", [{"fps": 0.0}, {"time": 0}, {"multiple": 0}, {"pixels": 9}, {"out": "/dev/null/x"}])

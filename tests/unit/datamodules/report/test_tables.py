@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,6 +57,18 @@ def test_what_was_refused_has_its_picture(dataset: Path) -> None:
 def test_sidecars_are_the_folders_there_are(dataset: Path) -> None:
     assert tables.sidecars(str(dataset), "latents") == ["vae"]
     assert tables.sidecars(str(dataset), "absent") == []
+
+
+def test_sidecars_of_a_url_are_listed(dataset: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(dataset), "/made", recursive=True)
+    try:
+        assert tables.sidecars("memory://made", "latents") == ["vae"]
+        assert tables.sidecars("memory://made", "absent") == []
+        sizes = {name: size for name, _, size in tables.entries("memory://made/index")}
+        assert sizes == {name: size for name, _, size in tables.entries(str(dataset / "index"))}
+    finally:
+        memory.rm("/made", recursive=True)
 
 
 def test_damage_is_an_error_of_the_index_and_a_note_of_a_sidecar(dataset: Path) -> None:
