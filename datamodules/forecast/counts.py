@@ -32,14 +32,16 @@ PLACE = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((0, 0),), step_w
 
 
 class Counts(Protocol):
-    """`shapes` are the buckets that have clips, or were asked for, and `code` (n,) the one of each row of the index.
+    """`shapes` are the buckets that have clips, and `code` (n,) the one of each row of the index, -1 for none.
 
     `unit` names what a sample's size is counted in; `length` is that of a pack, 0 where packs are not filled up.
+    `empty` are buckets that were asked for when the latents were made, and have no clip.
     """
 
     unit: str
     length: int
     shapes: tuple[VideoShape, ...]
+    empty: tuple[str, ...]
     code: NDArray[np.int64]
 
     def weigh(self, items: Items) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -77,6 +79,8 @@ class LatentCounts:
         self.code[rows] = code.reshape(-1)
         self.sizes = [LatentShape(frames=f, height=h, width=w) for f, h, w in sizes.tolist()]
         self.shapes = tuple(size.to_video(compression) for size in self.sizes)
+        asked = data.latents.recipe.get("buckets", {}).get("sizes") or ()
+        self.empty = tuple(str(name) for name in asked if str(name) not in map(str, self.shapes))
 
     def frames(self, items: Items) -> NDArray[np.int64]:
         """Latent frames of each sample under its pattern."""
@@ -140,6 +144,7 @@ class ClipCounts:
 
     unit = "pixels"
     length = 0
+    empty: tuple[str, ...] = ()
 
     def __init__(self, data: ClipData, task: Task, *, sizes: Sequence[str] | None) -> None:
         self.data, self.task = data, task

@@ -52,6 +52,7 @@ class Forecast:
     dropped: dict[str, int]
     datasets: dict[str, float]
     buckets: tuple[Bucket, ...]
+    empty: tuple[str, ...]
     streams: int
     packs: int
     micros: int
@@ -119,6 +120,7 @@ def forecast(
         dropped=data.chosen.dropped,
         datasets=dict(zip(data.index.folders, epoch.datasets, strict=True)),
         buckets=tuple(buckets(found, epoch, needed, clips=np.bincount(found.code[data.chosen.rows]))),
+        empty=found.empty,
         streams=plan.order.streams,
         packs=plan.packs,
         micros=data.micros,

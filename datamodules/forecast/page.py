@@ -83,6 +83,8 @@ def lines(found: Forecast) -> Iterator[str]:
     step = f"{several(found.packs, 'pack')} of {several(found.streams, 'stream')}"
     yield entry("data", f"{taken:,} of {several(found.clips, 'clip')} take part")
     yield entry("left out", why or "none")
+    if found.empty:
+        yield entry("no clip in", f"{', '.join(found.empty)}, which step=encode was given")
     if len(found.datasets) > 1:
         yield entry(
             "mixed", "; ".join(f"{share(n / found.epoch_samples)} {name}" for name, n in found.datasets.items())

@@ -36,6 +36,11 @@ def test_a_mixture_is_told(found: Forecast) -> None:
     assert "mixed       25.0 % there; 75.0 % here" in page(two).splitlines()
 
 
+def test_buckets_without_a_clip_are_told(found: Forecast) -> None:
+    assert "no clip in  1x48x32, which step=encode was given" in page(found).splitlines()
+    assert "no clip in" not in page(replace(found, empty=()))
+
+
 def test_a_page_fits_a_terminal(found: Forecast) -> None:
     big = replace(
         found.buckets[0], bucket="157x1080x1920", clips=999_999_999, size=1e6, flops=9.99e17, memory=999 * 10**9
