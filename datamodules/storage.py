@@ -311,8 +311,8 @@ def _status(error: BaseException | None) -> int | None:
         return None
     response = getattr(error, "response", None)
     about = response.get("ResponseMetadata", {}) if isinstance(response, Mapping) else {}
-    found = [getattr(error, "status", None), getattr(error, "code", None), about.get("HTTPStatusCode")]
-    return next((status for status in found if isinstance(status, int)), None) or _status(error.__cause__)
+    found = about.get("HTTPStatusCode") or getattr(error, "status", None) or getattr(error, "code", None)
+    return found if isinstance(found, int) else _status(error.__cause__)
 
 
 def _reason(error: Exception) -> str:
