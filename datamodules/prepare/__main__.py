@@ -5,17 +5,15 @@ The keys of a step are the arguments of its function; names and types are checke
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from datamodules import commands
 from dit_video import config, log, signature
 from dit_video.errors import ConfigError
 
@@ -52,21 +50,10 @@ def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) 
         elif matched[1] != "run.debug":
             key, value = matched.groups()
             if key.split(".")[0] not in takes.arguments:
-                raise ConfigError(f"step={step} takes no {key}; {config.nearest(key, takes.arguments)}")
-            note = takes.arguments[key.split(".")[0]].annotation
-            plain = note is not None and ast.unparse(note) in {"str", "str | None"} and value != "null"
+                raise ConfigError(f"there is no {key} in step={step}; {config.nearest(key, takes.arguments)}")
+            plain = key in commands.texts(takes) and value != "null"
             found.append(f"++{step}.{key}={config.quote(value) if plain else value}")
     return found
-
-
-def check(node: Mapping[str, Any], *, step: str, takes: signature.Signature) -> None:
-    """ConfigError for a missing key or a value of the wrong type."""
-    for name, argument in takes.arguments.items():
-        if name not in node:
-            if argument.required:
-                raise ConfigError(f"step={step} needs {name}; add {name}=VALUE")
-        elif expected := config.mismatch(node[name], argument.annotation):
-            raise ConfigError(f"{name} must be {expected}, got {node[name]!r}")
 
 
 def show_help(known: Mapping[str, str], arguments: Sequence[str]) -> None:
@@ -75,12 +62,7 @@ def show_help(known: Mapping[str, str], arguments: Sequence[str]) -> None:
     if not named:
         log.say(f"python -m datamodules.prepare step=NAME key=value ...\nsteps: {', '.join(known)}")
         return
-    from hydra.utils import get_method
-
-    function = get_method(known[chosen(arguments, known)])
-    log.say(inspect.getdoc(function) or "")
-    for name, argument in inspect.signature(function).parameters.items():
-        log.say(f"  {name}={'REQUIRED' if argument.default is argument.empty else argument.default}")
+    log.say("\n".join(commands.described(commands.function(known[chosen(arguments, known)]))))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -105,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
                 node = OmegaConf.to_container(cfg[step], resolve=True)
                 assert isinstance(node, dict)
                 settings = {str(key): value for key, value in node.items() if key != "_target_"}
-                check(settings, step=step, takes=takes)
+                commands.check(settings, takes, name=f"step={step}")
                 log.setup()
                 hydra.utils.get_method(known[step])(**settings)
 

@@ -10,7 +10,7 @@ from datamodules.prepare import __main__ as command
 WRONG = {
     "no step is chosen": [],
     "did you mean curate": ["step=curat"],
-    "step=curate needs source": ["step=curate", "dataset=x"],
+    "source is not set; add source=VALUE (step=curate needs it)": ["step=curate", "dataset=x"],
     "did you mean max_seconds": ["step=curate", "source=x", "dataset=y", "max_secnds=1"],
     "max_seconds must be float": ["step=curate", "source=x", "dataset=y", "max_seconds=two"],
     "is not a folder": ["step=curate", "source=absent folder, with: signs", "dataset=y"],
