@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dit_video import log
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def pairs(hashes: NDArray[np.uint64], known: NDArray[np.bool_], allowed: Allowed
     entry = hashes[row, place]
     most = int(allowed.bits.max(initial=0))
     found = np.empty(0, np.int64)
-    for mask in masks(len(entry), most) if len(entry) else []:
+    chosen = masks(len(entry), most) if len(entry) else []
+    for mask in log.progress(chosen, what="compare", total=len(chosen), unit="mask"):
         near = [found]
         for one, other in crowd(entry & mask):
             close = bits_between(entry[one], entry[other]) <= most
