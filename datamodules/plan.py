@@ -52,12 +52,14 @@ class Plan:
             for at in range(max(first - window.first, 0), len(window)):
                 yield window.step(at)
 
-    def run(self, *, step: int, samples: int) -> Iterator[Step]:
-        """Steps from `step` on until `samples` samples are seen."""
-        for found in self.steps(step):
-            if found.samples_seen - sum(len(one.items) for one in found.packs) >= samples:
-                return
-            yield found
+    def run(self, *, step: int, samples: int) -> Iterator[tuple[Window, int]]:
+        """Windows and places of the steps from `step` on until `samples` samples are seen."""
+        for window in self.windows(step):
+            before = window.samples_seen - window.items.sum(1)
+            for at in range(max(step - window.first, 0), len(window)):
+                if before[at] >= samples:
+                    return
+                yield window, at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ class Micros:
     ranks: int
 
     def __iter__(self) -> Iterator[Micro]:
-        for step in self.plan.run(step=self.step, samples=self.samples):
-            for micro in share(step, micro=self.plan.micro, rank=self.rank, ranks=self.ranks):
+        for window, at in self.plan.run(step=self.step, samples=self.samples):
+            for micro in share(window, at, micro=self.plan.micro, rank=self.rank, ranks=self.ranks):
                 yield replace(micro, captions=self.choose(micro.packs))
 
     def choose(self, packs: Iterable[Pack]) -> tuple[str, ...]:

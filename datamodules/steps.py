@@ -31,11 +31,6 @@ class Step:
     samples_seen: int
     packs: tuple[Pack, ...]
 
-    @property
-    def weight(self) -> float:
-        """Loss weight of the whole step."""
-        return sum(pack.weight for pack in self.packs)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Micro:
@@ -67,10 +62,14 @@ class Window:
     def __len__(self) -> int:
         return len(self.stream)
 
+    def pack(self, at: int, which: int) -> Pack:
+        """A pack of step number first + at."""
+        part = self.parts[int(self.stream[at, which])]
+        return part.pack(int(self.number[at, which]) - part.first)
+
     def step(self, at: int) -> Step:
         """Step number first + at."""
-        chosen = zip(self.stream[at].tolist(), self.number[at].tolist(), strict=True)
-        packs = tuple(self.parts[stream].pack(number - self.parts[stream].first) for stream, number in chosen)
+        packs = tuple(self.pack(at, which) for which in range(self.stream.shape[1]))
         return Step(number=self.first + at, samples_seen=int(self.samples_seen[at]), packs=packs)
 
 
@@ -137,18 +136,18 @@ def turns(*, count: int, ranks: int) -> NDArray[np.int64]:
     return dealt.T
 
 
-def share(step: Step, *, micro: int, rank: int, ranks: int) -> Iterator[Micro]:
-    """The micro-batches of a rank."""
-    count = len(step.packs) // (micro * ranks)
-    weight = step.weight
+def share(window: Window, at: int, *, micro: int, rank: int, ranks: int) -> Iterator[Micro]:
+    """The micro-batches of a rank in step number first + `at` of a window."""
+    count = window.stream.shape[1] // (micro * ranks)
+    weight = float(window.weight[at].sum())
     for number, place in enumerate(turns(count=count, ranks=ranks)[rank].tolist()):
-        chosen = step.packs[place * micro : (place + 1) * micro]
-        at = Place(
-            step=step.number,
-            samples_seen=step.samples_seen,
+        packs = tuple(window.pack(at, which) for which in range(place * micro, (place + 1) * micro))
+        where = Place(
+            step=window.first + at,
+            samples_seen=int(window.samples_seen[at]),
             micro=number,
             micros=count,
-            packs=tuple((pack.stream, pack.number) for pack in chosen),
+            packs=tuple((pack.stream, pack.number) for pack in packs),
             step_weight=weight,
         )
-        yield Micro(place=at, packs=chosen)
+        yield Micro(place=where, packs=packs)

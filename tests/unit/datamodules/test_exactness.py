@@ -73,8 +73,8 @@ def test_a_run_that_begins_anywhere_goes_on_exactly(make: Callable[..., Any], mi
 def test_epochs_hold_every_sample_as_often_as_it_weighs(make: Callable[..., Any], mixed: dict[str, float]) -> None:
     made = make(mixed)
     taken: dict[tuple[int, int], int] = {}
-    for step in made.plan.run(step=0, samples=8 * EPOCH):
-        for pack in step.packs:
+    for window, at in made.plan.run(step=0, samples=8 * EPOCH):
+        for pack in window.step(at).packs:
             for item in pack.items:
                 assert (pack.stream, item.ordinal) not in taken
                 taken[pack.stream, item.ordinal] = item.row
