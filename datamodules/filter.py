@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,20 @@ def keep(found: Index, bounds: Mapping[str, Any]) -> Kept:
         reasons = ", ".join(f"{count} with {reason}" for reason, count in kept.dropped.items() if count)
         raise DataError(f"{KEY} leaves none of {len(rows)} samples: {reasons}; widen it")
     return kept
+
+
+def marked(fingerprint: str, folders: Iterable[str], bounds: Mapping[str, Any]) -> str:
+    """A fingerprint of datasets with the scores that bounds go by: a score made anew is not a run's to resume with."""
+    kinds = sorted({bound.name.rpartition(".")[0] for bound in read(bounds) if bound.name not in BASIC})
+    parts = []
+    for folder in folders if kinds else ():
+        shards = int(index.describe(folder)["shards"])
+        for kind in kinds:
+            home = storage.join(folder, "scores", kind) if kind else storage.join(folder, "index")
+            spans = [storage.Span(storage.join(home, f"{shard:06d}.parquet")) for shard in range(shards)]
+            tables = [data for data in storage.fetch(spans) if isinstance(data, bytes)]
+            parts.append(hashlib.sha256(b"".join(tables)).hexdigest())
+    return index.combine(fingerprint, *parts) if parts else fingerprint
 
 
 def read(bounds: Mapping[str, Any], within: str = "") -> Iterator[Bound]:

@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from datamodules import captions, conditions, index
 from datamodules.choose import Chosen, announce, choose
 from datamodules.conditions import Conditions, frame_counts, settle
+from datamodules.filter import marked
 from datamodules.index import Index, LatentIndex
 from datamodules.loader import Batches
 from datamodules.order import deal
@@ -95,7 +96,8 @@ class LatentData(LightningDataModule):
         self.held, self.bounds, self.drop_long = validation, dict(filter or {}), drop_long
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
         self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
-        self.fingerprint = index.combine(index.fingerprint_of(self.datasets), *self.recipe())
+        made = index.combine(index.fingerprint_of(self.datasets), *self.recipe())
+        self.fingerprint = marked(made, self.datasets, self.bounds)
         self.begin(0, 0, 0, 1)
 
     def recipe(self) -> list[str]:

@@ -84,3 +84,18 @@ def test_a_score_that_is_unknown_everywhere_is_refused(scored: index.Index) -> N
     nothing = dataclasses.replace(scored, seconds=np.full(len(scored), np.nan))
     with pytest.raises(DataError, match=r"filter\.seconds is unknown for every sample"):
         by_score.keep(nothing, {"seconds": [1, None]})
+
+
+def test_a_score_made_anew_changes_the_fingerprint(scored: index.Index) -> None:
+    def mark(bounds: dict) -> str:
+        return by_score.marked("print", scored.folders, bounds)
+
+    looks = {"look": {"copy": [None, 0]}}
+    before = mark(looks)
+    assert mark({}) == mark({"frames": [2, None]}) == "print"
+    assert len({"print", before, mark({"motion": [0, None]})}) == 3
+    assert mark(looks) == before
+    path = Path(scored.folders[0]) / "scores" / "look" / "000002.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, "copy", pa.array(np.ones(table.num_rows, int))), path)
+    assert mark(looks) != before
