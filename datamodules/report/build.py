@@ -19,7 +19,7 @@ from datamodules.report.bucketed import bucketed, explain, place
 from datamodules.report.captions import captions, kinds
 from datamodules.report.dropped import dropped
 from datamodules.report.duplicates import duplicates
-from datamodules.report.figures import big, count, span, volume
+from datamodules.report.figures import big, brief, count, span, volume
 from datamodules.report.findings import Facts, findings, listed
 from datamodules.report.page import Section, absent, document, note
 from datamodules.report.scores import scores
@@ -133,14 +133,14 @@ def head(name: str, found: Dataset) -> str:
     media = float(np.nansum(found.numbers["media_size"]))
     files = len(found.texts["source"].codes()[1])
     cells = {
-        "Clips": count(clips),
-        "Images": count(images),
+        "Clips": brief(clips),
+        "Images": brief(images),
         "Footage": span(seconds),
         "Media": volume(media),
-        "Shards": count(found.shards),
-        "Files kept": count(files),
-        "Files refused": count(int(found.refused.whole.sum())),
-        "Pieces dropped": count(int(found.refused.pieces.sum())),
+        "Shards": brief(found.shards),
+        "Files kept": brief(files),
+        "Files refused": brief(int(found.refused.whole.sum())),
+        "Pieces dropped": brief(int(found.refused.pieces.sum())),
     }
     strip = "".join(f"<div><dt>{key}</dt><dd>{big(value)}</dd></div>" for key, value in cells.items())
     mark = str(found.about["fingerprint"])

@@ -13,6 +13,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def brief(number: int) -> str:
+    """A whole number, from ten million on in millions."""
+    return count(number) if number < 10_000_000 else f"{number / 1e6:,.1f}{GAP}M"
+
+
 def many(number: int, one: str, several: str = "") -> str:
     """A count and its noun: 1 clip, 2 clips."""
     return f"{count(number)} {one if number == 1 else several or one + 's'}"
@@ -48,4 +53,4 @@ def volume(size: float) -> str:
 
 def big(text: str) -> str:
     """A figure as HTML for a headline, its unit in small."""
-    return re.sub(r"[ \u00a0](%|h|min|s|TB|GB|MB|kB|bytes)$", r" <small>\1</small>", text)
+    return re.sub(r"[ \u00a0](%|h|min|s|TB|GB|MB|kB|M|bytes)$", r" <small>\1</small>", text)

@@ -45,11 +45,11 @@ a { color: var(--accent); text-decoration: none } a:hover { text-decoration: und
 section { border-top: 1px solid var(--line); margin-top: 36px; padding-top: 22px }
 code, pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }
 
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 1px; margin: 28px 0 0;
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(136px, 1fr)); gap: 1px; margin: 28px 0 0;
   border: 1px solid var(--line); border-radius: 8px; overflow: hidden }
 .figures div { outline: 1px solid var(--line); padding: 14px 16px 12px }
 .figures dt { font-size: 12.5px; color: var(--soft) }
-.figures dd { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 620; letter-spacing: -.02em;
+.figures dd { margin: 2px 0 0; font-size: 24px; line-height: 1.25; font-weight: 620; letter-spacing: -.02em;
   white-space: nowrap }
 .figures dd small { font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--soft) }
 .figures .goal { margin: 0; font-size: 12.5px; font-weight: 400; letter-spacing: 0; color: var(--soft) }

@@ -119,7 +119,8 @@ def scores(dataset: Dataset, thumbs: Thumbs) -> str:
         "what would be lost. A threshold is a setting of training and costs nothing: nothing needs to be curated again."
     )
     same = note(f"The same for all samples: {', '.join(constant)}.") if constant else ""
-    return note(told) + "".join(parts) + same + flags(dataset)
+    cards = f'<div class="cards{"" if thumbs.there else " bare"}">{"".join(parts)}</div>'
+    return note(told) + cards + same + flags(dataset)
 
 
 def border(dataset: Dataset) -> NDArray[np.float64]:

@@ -54,13 +54,15 @@ svg .below { stroke: var(--ink); stroke-width: 1.4 } svg .at { stroke: var(--bad
 .card { display: grid; grid-template-columns: 330px minmax(0, 1fr); gap: 10px 28px; padding: 20px 0 6px }
 .card + .card { border-top: 1px solid var(--line) }
 .card .plots { grid-template-columns: minmax(0, 1fr); margin: 0 }
+.cards.bare { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 28px }
+.bare .card { border: 0; grid-template-columns: minmax(0, 1fr); align-content: start }
 .ends { display: flex; justify-content: space-between; max-width: none; font-size: 12.5px; font-weight: 600;
   margin: 0 0 6px } .ends span:first-child::before { content: "← " } .ends span:last-child::after { content: " →" }
 .pairs-of { display: flex; flex-wrap: wrap; gap: 16px 28px } .pair { display: flex; gap: 3px }
 .saids { gap: 18px 28px } .said { display: flex; gap: 14px; width: calc(50% - 14px); align-items: flex-start }
 .said .tile { flex: none } .said dl { margin: 0; font-size: 13px; line-height: 1.4; min-width: 0 }
 .said dt { color: var(--soft); font-size: 11.5px } .said dd { margin: 0 0 6px; overflow-wrap: anywhere }
-@media (max-width: 760px) { .columns, .card { grid-template-columns: minmax(0, 1fr) }
+@media (max-width: 760px) { .columns, .card, .cards.bare { grid-template-columns: minmax(0, 1fr) }
   .said { width: 100% } .said .tile { max-width: 44% } .tiles { gap: 8px 6px } }
 @media print { .about, .field input { display: none } .card, .pair, .said { break-inside: avoid } }
 @media (prefers-reduced-motion: reduce) { .tile.moves:hover i { animation: none } }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from fake.web import serve
 
+from datamodules import buckets
 from datamodules.prepare.captions import write_sidecar
+from datamodules.report.build import page as html_of
 from datamodules.report.build import report
 from dit_video.errors import ConfigError
-from tests.unit.datamodules.report.conftest import Reader
+from tests.unit.datamodules.report.conftest import Reader, dataset_of
 
 EVIL = "</style><script>alert(1)</script> \"'><img src=http://x/>"
 SCORES = ("motion", "sharpness", "aesthetic")
@@ -86,6 +89,24 @@ def test_a_dataset_on_a_web_server_has_its_pictures_too(dataset: Path, tmp_path:
         report(dataset=f"{server.url}/{dataset.name}", out=str(tmp_path / "other.html"))
         other = (tmp_path / "other.html").read_text(encoding="utf-8").replace(server.url, str(dataset.parent))
     assert other == html
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"frames": [1]},
+        {"frames": [1, 1], "seconds": [0, 0], "fps": [0, 0]},
+        {"frames": [9], "seconds": [0.5], "fps": [18]},
+        {"frames": [9, 9], "scores": {"motion": [np.nan, np.nan], "odd": [1e300, -1e300]}},
+        {"frames": [9, 1], "texts": {"source": ["", ""], "caption": [None, None], "key": ["", ""]}},
+    ],
+)
+def test_odd_datasets_give_a_page(columns: dict[str, Any]) -> None:
+    n = len(columns["frames"])
+    found = dataset_of(**{"height": [64] * n, "width": [48] * n, "media_size": [9] * n, **columns})
+    table = buckets.generated(pixels=4096, frames=17, time=4, multiple=16)
+    with np.errstate(over="ignore"):
+        assert Reader(html_of(found, table, fps=12.0, told="")).anchors >= SECTIONS
 
 
 @pytest.mark.parametrize("keys", [{"fps": 0.0}, {"time": 0}, {"multiple": 0}, {"pixels": 9}, {"out": "/dev/null/x"}])

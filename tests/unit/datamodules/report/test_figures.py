@@ -28,5 +28,7 @@ def test_bytes(size: float, text: str) -> None:
 
 def test_nouns_and_units() -> None:
     assert figures.many(1, "clip") == "1 clip"
+    assert figures.brief(9_999_999) == "9,999,999"
+    assert plain(figures.brief(12_345_678)) == "12.3 M"
     assert figures.many(1234, "shard") == "1,234 shards"
     assert figures.big(figures.span(90)) == "1.5 <small>min</small>"
