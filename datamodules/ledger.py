@@ -4,10 +4,11 @@
     python -m datamodules.ledger run=RUN find=KEY,KEY | find=@FILE [until=STEP]
 
 - `steps` lists the samples of steps A to B - 1, a line a sample, as CSV.
-- `find` lists every time a sample was trained on, up to where the run stands: the step of its newest checkpoint, whose
-  count of samples must be the one found here. A sample that was not has a line that says why. A name is a key, or a
-  source, which stands for all samples cut from it; a file has a name a line: a take-down list.
-- The dataset must be the one of the run, by its fingerprint; `dataset` says where it lies now, if it has moved.
+- `find` lists every time a sample was trained on, up to where the run stands: the step of its newest checkpoint. A
+  sample that was not has a line that says why. A name is a key, or a source, which stands for all samples cut from it;
+  a file has a name a line: a take-down list.
+- The dataset must be the one of the run, by its fingerprint; `dataset` says where it lies now, if it has moved. The
+  order must have as many samples up to the newest checkpoint as that counts. Else nothing is listed.
 - Damaged samples are in their places, though they had weight 0.
 """
 
@@ -78,8 +79,8 @@ def ledger(
     names = wanted(find) if find is not None else []
     stand = standing(run)
     data = of_run(run, dataset=dataset)
-    if stand is not None and stand.fingerprint != data.fingerprint:
-        raise DataError(f"the dataset is not the one that {run} was trained on; give its own as dataset=DIR")
+    if stand is not None:
+        agree(data, stand, run=run)
     if find is None:
         say([COLUMNS])
         for visits in between(data, first, last):
@@ -90,7 +91,7 @@ def ledger(
     if until is None:
         assert stand is not None
         until = stand.step
-    search(data, names, until=until, stand=stand)
+    search(data, names, until=until)
 
 
 def span(text: str) -> tuple[int, int]:
@@ -186,7 +187,7 @@ def chosen(visits: Visits, rows: NDArray[np.bool_]) -> Visits:
     return Visits(**{name: value[rows] for name, value in vars(visits).items()})
 
 
-def search(data: Data, names: Sequence[str], *, until: int, stand: checkpoint.Progress | None) -> None:
+def search(data: Data, names: Sequence[str], *, until: int) -> None:
     """Print every visit to the named samples before step `until`, and why there was none; at the end how many."""
     asked, unknown = named(data, names)
     seen, count = np.zeros(len(data.index), np.bool_), 0
@@ -197,8 +198,6 @@ def search(data: Data, names: Sequence[str], *, until: int, stand: checkpoint.Pr
         seen[visits.items.row] = True
         count += len(visits.step)
         say((*line, TRAINED) for line in lines(data, visits))
-        if stand is not None and window.first < stand.step <= window.first + len(window):
-            agree(int(window.samples_seen[stand.step - window.first - 1]), stand)
         if window.first + len(window) >= until:
             break
     never = np.flatnonzero(asked & ~seen)
@@ -215,8 +214,12 @@ def search(data: Data, names: Sequence[str], *, until: int, stand: checkpoint.Pr
     )
 
 
-def agree(samples: int, stand: checkpoint.Progress) -> None:
-    """DataError where the order found here has not the samples that the run has counted."""
+def agree(data: Data, stand: checkpoint.Progress, *, run: str) -> None:
+    """DataError where the dataset is not that of the run, or the order found here has not as many samples up to now."""
+    if stand.fingerprint != data.fingerprint:
+        raise DataError(f"the dataset is not the one that {run} was trained on; give its own as dataset=DIR")
+    window = next(data.plan.windows(max(stand.step - 1, 0)))
+    samples = int(window.samples_seen[stand.step - 1 - window.first]) if stand.step else 0
     if samples != stand.samples_seen:
         raise DataError(
             f"step {stand.step} ends at {samples} samples here, the run's checkpoint counts {stand.samples_seen}: the "

@@ -15,6 +15,7 @@ import pytest
 from fake import forked
 
 from datamodules import commands, ledger
+from datamodules.clips import ClipData
 from datamodules.latents import LatentData
 
 SETTINGS = ["experiment=quickstart/dit", "callbacks.samples=null", "logger=csv", "run.name=a", "run.samples=70"]
@@ -143,7 +144,9 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *, hint: s
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         commands.run("datamodules.ledger.ledger", arguments, name="datamodules.ledger")
-    lines = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert told.out == ""
     assert lines[-1].startswith("error: ")
     assert hint in lines[-1]
 
@@ -181,3 +184,16 @@ def test_a_window_holds_every_item_once(trained: Run) -> None:
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
     only = ledger.every(window, np.arange(len(data.index)) == expected[0][4])
     assert set(only.items.row.tolist()) == {expected[0][4]}
+
+
+def test_the_ledger_of_clips_is_what_is_loaded(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"dataset": str(finished), "sizes": ["9x32x32", "17x32x48"], "batch": 2, "packs": 2, "workers": 0}
+    node = {"_target_": "datamodules.clips.ClipData", **settings}
+    (tmp_path / "config.yaml").write_text(json.dumps({"datamodules": node}), encoding="utf-8")
+    found = printed(capsys, f"run={tmp_path}", "steps=1:4")
+    data = ClipData(**settings)
+    data.begin(1, 16, 0, 1)
+    loaded = [(str(batch.place.step), key) for batch in data.train_dataloader() for key in batch.keys]
+    assert [(row["step"], row["key"]) for row in found] == loaded != []
