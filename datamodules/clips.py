@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from datamodules import captions, index
 from datamodules.buckets import buckets
 from datamodules.choose import Chosen, announce, choose
+from datamodules.filter import marked
 from datamodules.index import Index
 from datamodules.loader import Batches
 from datamodules.order import deal
@@ -96,7 +97,7 @@ class ClipData(LightningDataModule):
         self.held, self.images, self.bounds = validation, images, dict(filter or {})
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
         self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
-        self.fingerprint = index.fingerprint_of(self.datasets)
+        self.fingerprint = marked(index.fingerprint_of(self.datasets), self.datasets, self.bounds)
         self.begin(0, 0, 0, 1)
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:
@@ -181,8 +182,11 @@ class ClipData(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Micro-batches from where `begin` said; ends when the run's samples are seen."""
         step, samples, rank, ranks = self.started
+        self.plan.serve(ranks)
         source = Micros(plan=self.plan, captions=self.captions, step=step, samples=samples, rank=rank, ranks=ranks)
-        return Batches(self.loader, source, workers=self.workers, max_bad_fraction=self.max_bad_fraction)
+        device = self.trainer.strategy.root_device if self.trainer else "cpu"
+        most = self.max_bad_fraction
+        return Batches(self.loader, source, workers=self.workers, max_bad_fraction=most, device=device)
 
     def validation(self, n: int) -> list[ClipBatch]:
         """At most `n` held-out clips, from their first frame on, in batches of one bucket; the same ones every time."""
@@ -199,4 +203,4 @@ class ClipData(LightningDataModule):
         """Rows of one bucket as a batch outside of the order (stream -1)."""
         place = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((-1, number),), step_weight=float(len(rows)))
         texts = tuple(self.captions.pick(row, level=0.0) for row in rows)
-        return self.loader.load(rows, [0] * len(rows), captions=texts, place=place).batch
+        return self.loader.finish(self.loader.load(rows, [0] * len(rows), captions=texts, place=place).batch)

@@ -210,5 +210,8 @@ class LatentData(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Micro-batches from where `begin` said; ends when the run's samples are seen."""
         step, samples, rank, ranks = self.started
+        self.plan.serve(ranks)
         source = Micros(plan=self.plan, captions=self.captions, step=step, samples=samples, rank=rank, ranks=ranks)
-        return Batches(self.loader, source, workers=self.workers, max_bad_fraction=self.max_bad_fraction)
+        device = self.trainer.strategy.root_device if self.trainer else "cpu"
+        most = self.max_bad_fraction
+        return Batches(self.loader, source, workers=self.workers, max_bad_fraction=most, device=device)

@@ -1,33 +1,34 @@
 """From the bytes of a sample to pixels of its bucket: time by nearest stamp, space by area, the rest cropped.
 
 A clip at 720p for a bucket of 128x72 takes about 0.2 s, nearly all of it the decoder's; one that was curated with
-longest=320 takes 0.03 s.
+longest=320 takes 0.03 s. Pixels leave a loader process as bytes, and are made numbers on the device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from einops import rearrange
-from torch.utils.data import Dataset
 
+from datamodules.guard import Guard
 from datamodules.index import Index
 from datamodules.loader import Loaded
 from datamodules.order import uniform
 from datamodules.packs import Item
-from datamodules.shards import Shards
+from datamodules.shards import Member, Shards
 from datamodules.steps import Micro
+from datamodules.storage import DamagedError
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.media.fit import cover, covering
 from dit_video.media.image import read_image
-from dit_video.media.read import pick
+from dit_video.media.pick import pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,11 @@ def clip(data: bytes, suffix: str, bucket: VideoShape, *, fps: float, start: int
         return np.stack([cover(read_image(data), bucket.height, bucket.width)] * bucket.frames)
     fit = partial(reduced, height=bucket.height, width=bucket.width)
     frames = pick(data, fps=fps, start=start / fps, count=bucket.frames, fit=fit)
-    return np.stack([cover(image, bucket.height, bucket.width) for image in frames])
+    native = frames.shape[1:3]
+    if native != covering(native, height=bucket.height, width=bucket.width):
+        return np.stack([cover(image, bucket.height, bucket.width) for image in frames])
+    top, left = (native[0] - bucket.height) // 2, (native[1] - bucket.width) // 2
+    return frames[:, top : top + bucket.height, left : left + bucket.width]
 
 
 def reduced(size: tuple[int, int], *, height: int, width: int) -> tuple[int, int]:
@@ -65,13 +70,14 @@ def fitting(found: Index, table: Buckets, fps: float) -> list[VideoShape | None]
     ]
 
 
-def to_video(frames: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 (t, h, w, 3) as float32 (3, t, h, w) in [-1, 1]."""
-    return rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "t h w c -> c t h w").float() / 127.5 - 1
+def to_video(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+    """uint8 (..., t, h, w, 3) as float32 (..., 3, t, h, w) in [-1, 1], on the device they are on."""
+    known = torch.as_tensor(frames)
+    return rearrange(known, "... t h w c -> ... c t h w").float().contiguous().div_(127.5).sub_(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipLoader(Dataset):
+class ClipLoader:
     """Makes a ClipBatch of a planned micro-batch; used in worker processes."""
 
     index: Index
@@ -79,6 +85,8 @@ class ClipLoader(Dataset):
     shapes: list[VideoShape | None]
     fps: float
     seed: int
+    guard: Guard = field(default_factory=Guard)
+    refused: Mapping[int, str] = field(default_factory=dict)
 
     def __getitem__(self, micro: Micro) -> Loaded:
         items = [(pack.stream, item) for pack in micro.packs for item in pack.items]
@@ -99,27 +107,54 @@ class ClipLoader(Dataset):
         return found
 
     def load(self, rows: Sequence[int], starts: Sequence[int], *, captions: tuple[str, ...], place: Place) -> Loaded:
-        """Rows of one bucket as a ClipBatch; a damaged one is zeros of weight 0."""
+        """Rows of one bucket as a ClipBatch of bytes, for `finish`; a damaged one is grey, of weight 0."""
         shape = self.shape(rows[0])
-        video = torch.zeros(len(rows), 3, shape.frames, shape.height, shape.width)
-        weight, bad = torch.ones(len(rows)), []
-        for at, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        video = np.zeros((len(rows), shape.frames, shape.height, shape.width, 3), np.uint8)
+        weight, bad, keys = np.ones(len(rows), np.float32), [], [self.index.key[row] for row in rows]
+        for at, data in enumerate(self.shards.read_all([self.member(row) for row in rows])):
             try:
-                video[at] = to_video(self.pixels(row, start))
+                video[at] = self.decoded(rows[at], data, start=starts[at])
             except DataError as error:
+                if isinstance(error.__cause__, MemoryError):
+                    raise MemoryError from error
                 weight[at] = 0
-                bad.append((self.index.key[row], str(error)))
-        keys = tuple(self.index.key[row] for row in rows)
-        batch = ClipBatch(video=video, weight=weight, captions=captions, keys=keys, fps=self.fps, place=place)
+                bad.append((keys[at], str(error)))
+        batch = ClipBatch(
+            video=torch.from_numpy(video),
+            weight=torch.from_numpy(weight),
+            captions=captions,
+            keys=tuple(keys),
+            fps=self.fps,
+            place=place,
+        )
         return Loaded(batch, tuple(bad), len(rows))
+
+    def finish(self, batch: ClipBatch) -> ClipBatch:
+        """A batch of bytes as one of float32; damaged clips are zeros."""
+        video = to_video(batch.video)
+        if not batch.weight.all():
+            video[batch.weight == 0] = 0
+        return replace(batch, video=video)
+
+    def without(self, refused: Mapping[int, str]) -> Self:
+        """The same, but for which the rows `refused` are damaged."""
+        return replace(self, refused={**self.refused, **refused})
 
     def pixels(self, row: int, start: int = 0) -> NDArray[np.uint8]:
         """One sample as uint8 (t, h, w, 3) of its bucket; DataError where it is damaged."""
+        return self.decoded(row, self.shards.read_all([self.member(row)])[0], start=start)
+
+    def decoded(self, row: int, data: bytes | DamagedError, *, start: int) -> NDArray[np.uint8]:
+        """The pixels in the bytes of a sample; DataError where they are damaged, or it is refused."""
+        if isinstance(data, DamagedError):
+            raise data
+        if row in self.refused:
+            raise DataError(self.refused[row])
+        with self.guard.sample():
+            return clip(data, self.index.suffix[row], self.shape(row), fps=self.fps, start=start)
+
+    def member(self, row: int) -> Member:
+        """Where the bytes of a sample are."""
         found = self.index
-        place: dict[str, Any] = {
-            "offset": int(found.offset[row]),
-            "size": int(found.size[row]),
-            "sha256": found.sha256[row],
-        }
-        data = self.shards.read(found.tar(row), **place)
-        return clip(data, found.suffix[row], self.shape(row), fps=self.fps, start=start)
+        where = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
+        return Member(path=found.tar(row), **where)

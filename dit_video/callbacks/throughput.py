@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dit_video.batch import ClipBatch, PackBatch
 
 
+@runtime_checkable
+class Waiting(Protocol):
+    """A loader that knows how long it was waited for."""
+
+    waited: float  # seconds since it was made
+
+
 class Throughput(Callback):
-    """Measures a step's `samples_per_second`, and `tokens_per_second` (packs) or `frames_per_second` (clips)."""
+    """Measures a step's `samples_per_second`, and `tokens_per_second` (packs) or `frames_per_second` (clips).
+
+    Where the loader says how long it was waited for, `data_wait` is that share of the step's time, on this rank.
+    """
 
     def __init__(self) -> None:
         self.since = time.perf_counter()
         self.samples_seen: int | None = None
         self.amount = 0
+        self.waited = 0.0
         self.rates: dict[str, float] = {}
 
     def on_train_batch_end(
@@ -33,6 +44,10 @@ class Throughput(Callback):
         self.rates = {f"{unit}_per_second": self.amount * trainer.world_size / seconds}
         if self.samples_seen is not None:
             self.rates["samples_per_second"] = (place.samples_seen - self.samples_seen) / seconds
+        if isinstance(loader := trainer.train_dataloader, Waiting):
+            if self.samples_seen is not None:
+                self.rates["data_wait"] = (loader.waited - self.waited) / seconds
+            self.waited = loader.waited
         self.since, self.samples_seen, self.amount = now, place.samples_seen, 0
 
     def measures(self) -> dict[str, float]:
