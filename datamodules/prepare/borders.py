@@ -6,6 +6,7 @@ nearly every place. So a thing on a black ground, a title or the night have none
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,10 @@ class Crop:
         """Rows and columns of the picture inside; where a side is cropped, of an even length."""
         return inside(height, self.top, self.bottom), inside(width, self.left, self.right)
 
+    def well_inside(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a map that touch no border, nor its edge."""
+        return clear(height, self.top, self.bottom), clear(width, self.left, self.right)
+
     def kept(self) -> float:
         """Share of the side that is kept more of."""
         return max(1 - self.top - self.bottom, 1 - self.left - self.right)
@@ -59,6 +64,13 @@ def inside(length: int, first: float, last: float) -> slice:
     start, stop = round(first * length), length - round(last * length)
     odd = (stop - start) % 2 if (first or last) and stop - start > 1 else 0
     return slice(start, max(stop - odd, start + 1))
+
+
+def clear(length: int, first: float, last: float) -> slice:
+    """What is left of a side without shares at its ends, and without the place beside them."""
+    start = math.ceil(first * length) + 1 if first else 0
+    stop = length - math.ceil(last * length) - 1 if last else length
+    return slice(min(start, length - 1), max(stop, min(start, length - 1) + 1))
 
 
 def edge(lit: NDArray[np.uint8], *, rules: Borders) -> int:
@@ -74,15 +86,24 @@ def edge(lit: NDArray[np.uint8], *, rules: Borders) -> int:
     return count + soft
 
 
+def within(lines: NDArray[np.uint8], first: float, last: float) -> NDArray[np.uint8]:
+    """Lines (n, places) without the places that lie in borders of these shares across them."""
+    places = lines.shape[1]
+    return lines[:, int(np.ceil(first * places)) : places - int(np.ceil(last * places))]
+
+
 def find(track: Track, *, rules: Borders) -> Crop:
-    """Borders by the lightest of all looks: rows (h, places) and columns (places, w)."""
+    """Borders by the lightest of all looks; those on one axis are sought again inside those on the other."""
     rows, columns = track.rows, track.columns
     if rows is None or columns is None:
         return Crop()
-    height, width = len(rows), columns.shape[1]
-    return Crop(
-        top=edge(rows, rules=rules) / height,
-        bottom=edge(rows[::-1], rules=rules) / height,
-        left=edge(columns.T, rules=rules) / width,
-        right=edge(columns.T[::-1], rules=rules) / width,
-    )
+    crop = Crop()
+    for _ in range(2):
+        upright, across = within(rows, crop.left, crop.right), within(columns.T, crop.top, crop.bottom)
+        crop = Crop(
+            top=edge(upright, rules=rules) / len(upright),
+            bottom=edge(upright[::-1], rules=rules) / len(upright),
+            left=edge(across, rules=rules) / len(across),
+            right=edge(across[::-1], rules=rules) / len(across),
+        )
+    return crop

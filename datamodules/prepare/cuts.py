@@ -26,6 +26,7 @@ NEIGHBOURS = 3
 NOISE = 20  # change of a channel, of 255, below which a pixel is the same
 CALM = 4.0  # score below which a frame is no cut, whatever the threshold
 FLASH_SECONDS = 0.15
+DETAIL = 64
 ALIKE = 0.85  # correlation of pictures above which a shaking camera is between them, and no cut
 
 
@@ -48,10 +49,14 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """How a frame differs from the one before: `score` 0 to 255, and `share` of the pixels that changed."""
+    """How a frame differs from the one before: `score` 0 to 255, and `share` of the pixels that changed.
+
+    `detail` is its own.
+    """
 
     score: float
     share: float
+    detail: float = 0.0
 
 
 class Scorer(ContentDetector):
@@ -70,7 +75,15 @@ class Scorer(ContentDetector):
             same = cv2.inRange(cv2.absdiff(bgr, self.last), (0, 0, 0), (NOISE, NOISE, NOISE))
             share = 1 - cv2.countNonZero(same) / same.size
         self.last = bgr
-        return Change(score=score, share=share)
+        return Change(score=score, share=share, detail=detail_of(bgr))
+
+
+def detail_of(image: NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian of a picture (h, w, 3) at a width of `DETAIL` pixels, where noise is gone."""
+    height, width = image.shape[:2]
+    size = (min(DETAIL, width), max(1, round(height * min(1.0, DETAIL / width))))
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    return float(cv2.Laplacian(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), cv2.CV_32F).var())
 
 
 def is_cut(changes: Sequence[Change], at: int, *, threshold: float) -> bool:
@@ -131,7 +144,8 @@ def split(changes: Sequence[Change], pictures: NDArray[np.uint8], *, fps: float,
         for start, end in runs(flat(pictures, most=rules.fades.flat))
         if end - start <= min(longest, count - 1) and not flash(pictures, start, end)
     ]
-    melted = melting(pictures, fps=fps, rules=rules.fades)
+    detail = np.asarray([change.detail for change in changes])
+    melted = melting(pictures, detail, fps=fps, rules=rules.fades)
     away = np.zeros(count, bool)
     for start, end in [*dark, *melted]:
         away[start:end] = True

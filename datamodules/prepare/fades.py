@@ -4,6 +4,7 @@
   each is a mixture of both: the way from frame to frame is hardly longer than the distance. In a moving picture it is
   much longer, as one part changes after the other.
 - What is at the ends must be unlike; so a change of the light is none. A cut goes straight too, but in one step.
+- A mixture of two pictures has half their detail. So a slow pan over a texture, which goes straight as well, is none.
 - A flash is a picture that is the same after a few frames as it was before.
 """
 
@@ -27,14 +28,15 @@ class Fades:
 
     `straight`: distance between its ends over the way between them, at least. `astray`: how far half of its frames may
     lie from the straight line, of that distance. `change`: mean distance of its ends, of 255, at least. `alike`:
-    correlation of its ends, at most. `seconds`: shortest and longest one. `flat`: standard deviation, of 255, of a
-    picture that is all black or white.
+    correlation of its ends, at most. `detail`: of its middle, over the mean of its ends, at most. `seconds`: shortest
+    and longest one. `flat`: standard deviation, of 255, of a picture that is all black or white.
     """
 
     straight: float = 0.7
     astray: float = 0.2
     change: float = 12.0
     alike: float = 0.6
+    detail: float = 0.75
     seconds: tuple[float, float] = (0.2, 2.5)
     flat: float = 2.5
 
@@ -75,7 +77,16 @@ def astray(flown: NDArray[np.float32]) -> float:
     return float(np.median(np.linalg.norm(off, axis=1)) / np.linalg.norm(way))
 
 
-def straightest(flown: NDArray[np.float32], length: int, *, rules: Fades) -> list[tuple[float, Span]]:
+def mixed(detail: NDArray[np.float64], start: int, end: int, *, rules: Fades) -> bool:
+    """Whether frames in the middle of a window have less detail than its first and last."""
+    third = (end - start) // 3
+    ends = (detail[start] + detail[end]) / 2
+    return bool(np.median(detail[start + third : end - third + 1]) <= rules.detail * ends)
+
+
+def straightest(
+    flown: NDArray[np.float32], detail: NDArray[np.float64], length: int, *, rules: Fades
+) -> list[tuple[float, Span]]:
     """Windows of `length` steps that pass, with how well; `flown` are pictures as vectors (n, d)."""
     steps = np.linalg.norm(np.diff(flown, axis=0), axis=1)
     ways = np.concatenate(([0.0], np.cumsum(steps)))
@@ -88,7 +99,7 @@ def straightest(flown: NDArray[np.float32], length: int, *, rules: Fades) -> lis
         end = start + length
         even = steps[start:end].max() <= 0.4 * distance[start]
         unlike = even and alike(flown[start], flown[end]) <= rules.alike
-        if unlike and astray(flown[start : end + 1]) <= rules.astray:
+        if unlike and mixed(detail, start, end, rules=rules) and astray(flown[start : end + 1]) <= rules.astray:
             found.append((float(distance[start] * (distance[start] / way[start]) ** 4), (start, end)))
     return found
 
@@ -110,16 +121,21 @@ def tightened(flown: NDArray[np.float32], span: Span) -> Span:
     first, last = flown[span[0]], flown[span[1]]
     way = last - first
     shares = (flown[span[0] : span[1] + 1] - first) @ way / (way @ way)
-    mixed = np.flatnonzero((shares > 0.03) & (shares < 0.97))
-    return (span[0] + int(mixed[0]), span[0] + int(mixed[-1]) + 1) if len(mixed) else (span[0] + 1, span[1])
+    inner = np.flatnonzero((shares > 0.03) & (shares < 0.97))
+    return (span[0] + int(inner[0]), span[0] + int(inner[-1]) + 1) if len(inner) else (span[0] + 1, span[1])
 
 
-def melting(pictures: NDArray[np.uint8], *, fps: float, rules: Fades) -> list[Span]:
-    """Spans [start, end) of the frames in fades and dissolves, from pictures (n, 16, 16, 3), in order."""
+def melting(pictures: NDArray[np.uint8], detail: NDArray[np.float64], *, fps: float, rules: Fades) -> list[Span]:
+    """Spans [start, end) of the frames in fades and dissolves, in order.
+
+    `pictures` are (n, 16, 16, 3), `detail` (n,) is how much is in each that they do not show.
+    """
     flown = pictures.reshape(len(pictures), -1).astype(np.float32)
     shortest, longest = (max(3, round(seconds * fps)) for seconds in rules.seconds)
     lengths = np.unique(np.geomspace(shortest + 1, longest + 1, 10).round().astype(int)).tolist()
-    found = [each for length in lengths if length < len(flown) for each in straightest(flown, length, rules=rules)]
+    found = [
+        each for length in lengths if length < len(flown) for each in straightest(flown, detail, length, rules=rules)
+    ]
     taken: list[Span] = []
     for _, span in sorted(found, key=lambda each: -each[0]):
         if all(span[1] <= other[0] or span[0] >= other[1] for other in taken):

@@ -1,7 +1,7 @@
 """The first pass over a video: what is noted of each small frame as it comes, and of a frame every quarter second more.
 
-- A pass keeps no frames: of each it keeps a picture of 16x16 and a few numbers, of a look three maps of 64 columns. So
-  an hour of video takes less than 200 MB.
+- A pass keeps no frames: of each it keeps a picture and the flow at 16x16, and a few numbers; of a look three maps of
+  64 columns. So an hour of video takes less than 300 MB.
 - Maps, not means: borders are known at the end alone, and are cut off the maps before the scores are made of them.
 """
 
@@ -45,7 +45,7 @@ class Look:
 class Track:
     """What is known of the frames of a video so far, one entry a frame; `looks` are fewer.
 
-    `flow`: mean optical flow from the frame before, in short sides. `difference`: mean difference to it, 0 to 255.
+    `flow` (16, 16): optical flow from the frame before, in short sides. `difference`: mean difference to it, 0 to 255.
     `repeated`: whether it is the same but for noise.
     `rows` (h, 64) and `columns` (64, w): the lightest that each place ever was, for borders.
     """
@@ -54,7 +54,7 @@ class Track:
     times: list[float] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
-    flow: list[float] = field(default_factory=list)
+    flow: list[NDArray[np.float16]] = field(default_factory=list)
     difference: list[float] = field(default_factory=list)
     repeated: list[bool] = field(default_factory=list)
     interlaced: int = 0
@@ -124,7 +124,7 @@ class Pass:
 
     def compare(self, grey: NDArray[np.uint8]) -> None:
         """Note how a small grey frame differs from the last."""
-        flow, difference, repeated = 0.0, 0.0, False
+        flow, difference, repeated = np.zeros((SIDE, SIDE), np.float32), 0.0, False
         if self.grey is not None and self.grey.shape == grey.shape:
             change = cv2.absdiff(self.grey, grey).astype(np.float32)
             blocks = max(1, grey.shape[1] // BLOCK), max(1, grey.shape[0] // BLOCK)
@@ -132,8 +132,9 @@ class Pass:
             difference = float(change.mean())
             if not repeated and min(grey.shape) >= 2 * BLOCK:
                 flows = self.flower.calc(self.grey, grey, None)  # type: ignore[call-overload]
-                flow = float(np.hypot(flows[..., 0], flows[..., 1]).mean()) / min(grey.shape)
-        self.track.flow.append(flow)
+                speed = np.hypot(flows[..., 0], flows[..., 1]) / min(grey.shape)
+                flow = cv2.resize(speed, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        self.track.flow.append(flow.astype(np.float16))
         self.track.difference.append(difference)
         self.track.repeated.append(repeated)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def picture(looks: Sequence[Look], crop: Crop) -> dict[str, float]:
     """Scores of looks inside their borders, mean over the looks."""
     each = []
     for look in looks:
-        place = crop.place(*look.luma.shape)
+        place = crop.well_inside(*look.luma.shape)
         luma, detail, text = (part[place].astype(np.float64) for part in (look.luma, look.detail, look.text))
         each.append((detail.mean(), luma.mean() / 255, luma.std() / 255, text.mean()))
     return dict(zip(PICTURE, np.mean(each, axis=0).tolist(), strict=True))
@@ -41,20 +42,25 @@ def hashes(looks: Sequence[Look], crop: Crop) -> list[int]:
 def motion(track: Track, span: tuple[int, int], crop: Crop, *, fps: float) -> dict[str, float]:
     """Scores of how frames [start, end) follow one another; NaN where there is but one."""
     start, end = span
-    flow, change = np.asarray(track.flow[start + 1 : end]), np.asarray(track.difference[start + 1 : end])
-    if not len(flow):
+    if end - start < 2:
         return dict.fromkeys(TIME, float("nan"))
-    height, width = track.looks[0].luma.shape
-    rows, columns = crop.place(height, width)
-    kept = (rows.stop - rows.start) / height, (columns.stop - columns.start) / width
-    shorter = min(height * kept[0], width * kept[1]) / min(height, width)
-    most = np.sort(change)[-max(1, -(-len(change) // 10)) :]
+    change = np.asarray(track.difference[start + 1 : end])
+    flow = np.stack(track.flow[start + 1 : end]).astype(np.float64)
+    rows, columns = crop.well_inside(*flow.shape[1:])
+    most = np.sort(change)[::-1][: math.ceil(len(change) / 10)]
     seconds = max(track.times[end - 1] - track.times[start], 0.5 / fps)
     return {
-        "motion": float(flow.sum()) / (kept[0] * kept[1]) / shorter / seconds,
+        "motion": float(flow[:, rows, columns].mean((1, 2)).sum()) / shorter(track, crop) / seconds,
         "still": float(np.mean(track.repeated[start + 1 : end])),
         "slides": float(most.sum() / change.sum()) if change.sum() > 0 else float("nan"),
     }
+
+
+def shorter(track: Track, crop: Crop) -> float:
+    """The short side inside the borders, over that of the whole picture."""
+    height, width = track.looks[0].luma.shape
+    kept = height * (1 - crop.top - crop.bottom), width * (1 - crop.left - crop.right)
+    return min(kept) / min(height, width)
 
 
 def nearest_looks(track: Track, span: tuple[int, int], moments: Sequence[float]) -> list[Look]:
