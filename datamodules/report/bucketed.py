@@ -116,7 +116,7 @@ def bucketed(dataset: Dataset, placed: Placed, thumbs: Thumbs, *, told: str) -> 
     more = f"and {many(len(order) - LISTED, 'other size')} with {many(rest, 'sample')}" if rest else ""
     table = (
         '<div class="scroll"><table class="listed wide"><thead><tr><th>height × width</th><th class="n">samples</th>'
-        '<th class="n">share</th><th></th><th class="n">cropped</th><th class="n">enlarged</th>'
+        '<th class="n">share</th><th class="track"></th><th class="n">cropped</th><th class="n">enlarged</th>'
         f"<th>frames of the buckets: samples</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
     sheets = [sheet_of(members[at], placed, thumbs) for at in order[:SHEETS]]

@@ -122,6 +122,8 @@ def first_tar(found: Dataset) -> str:
 
 def style_of(thumbs: Thumbs) -> str:
     """The pictures, with a progress line while they are made."""
+    if not thumbs.asked:
+        return ""
     items = log.progress(thumbs.made(), what="pictures", total=len(thumbs.asked), unit="sample")
     return "\n".join(items)
 

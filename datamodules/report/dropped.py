@@ -62,8 +62,9 @@ def dropped(dataset: Dataset, thumbs: Thumbs) -> str:
         many(len(rest), "rarer reason") + f" for {count(sum(len(group.rows) for group in rest))} more" if rest else ""
     )
     table = (
-        '<div class="scroll"><table class="listed wide"><thead><tr><th>reason</th><th class="n">refused</th><th></th>'
-        f'<th class="n">footage</th><th>for example</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        '<div class="scroll"><table class="listed wide"><thead><tr><th>reason</th><th class="n">refused</th>'
+        '<th class="track"></th><th class="n">footage</th><th>for example</th></tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
     sheets = [sheet_of(group, found, thumbs) for group in groups[:REASONS]]
     told = "Whole files, and stretches of files where a time is given. quarantine/*.parquet lists all of them."

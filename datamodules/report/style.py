@@ -63,7 +63,7 @@ svg .below { stroke: var(--ink); stroke-width: 1.4 } svg .at { stroke: var(--bad
 .said .tile { flex: none } .said dl { margin: 0; font-size: 13px; line-height: 1.4; min-width: 0 }
 .said dt { color: var(--soft); font-size: 11.5px } .said dd { margin: 0 0 6px; overflow-wrap: anywhere }
 @media (max-width: 760px) { .columns, .card, .cards.bare { grid-template-columns: minmax(0, 1fr) }
-  .said { width: 100% } .said .tile { max-width: 44% } .tiles { gap: 8px 6px } }
+  .wide .track { display: none } .said { width: 100% } .said .tile { max-width: 44% } .tiles { gap: 8px 6px } }
 @media print { .about, .field input { display: none } .card, .pair, .said { break-inside: avoid } }
 @media (prefers-reduced-motion: reduce) { .tile.moves:hover i { animation: none } }
 """
@@ -74,16 +74,17 @@ const said = n => n.toLocaleString('en'), part = x => { const p = 100 * x;
   return text + '\\u00a0%' };
 const length = h => h >= 1 ? h.toFixed(h < 100 ? 1 : 0) + ' h' : h * 60 >= 1 ? (h * 60).toFixed(1) + ' min' :
   (h * 3600).toFixed(1) + ' s';
+const made = (tag, text) => Object.assign(document.createElement(tag), {textContent: text});
 document.querySelectorAll('.spread').forEach(box => {
   const about = JSON.parse(box.dataset.spread), slider = box.querySelector('input'), line = box.querySelector('.at');
   const output = box.querySelector('output'), svg = box.querySelector('svg');
-  const side = (name, n, hours, range) => `<b>${name} ${about.values[slider.value]}</b> drops ${part(n / about.n)}: ` +
-    `${said(n)} ${about.what}` + (hours > 0 ? `, ${length(hours)}` : '') +
-    (about.filter ? `<code>datamodules.filter.${about.filter}=${range}</code>` : '');
+  const side = (name, n, hours, range) => [made('b', `${name} ${about.values[slider.value]}`),
+    ` drops ${part(n / about.n)}: ${said(n)} ${about.what}` + (hours > 0 ? `, ${length(hours)}` : ''),
+    about.filter ? made('code', `datamodules.filter.${about.filter}=${range}`) : made('br', '')];
   const tell = () => { const at = +slider.value, value = about.values[at];
     line.setAttribute('x1', about.x[at]); line.setAttribute('x2', about.x[at]); box.classList.add('tried');
-    output.innerHTML = side('at least', about.below[at], about.hours[0][at], `[${value},null]`) +
-      (about.filter ? '' : '<br>') + side('at most', about.above[at], about.hours[1][at], `[null,${value}]`);
+    output.replaceChildren(...side('at least', about.below[at], about.hours[0][at], `[${value},null]`),
+      ...side('at most', about.above[at], about.hours[1][at], `[null,${value}]`));
     slider.setAttribute('aria-valuetext', output.textContent); };
   slider.addEventListener('input', tell);
   slider.addEventListener('pointermove', event => { const frame = svg.getBoundingClientRect();

@@ -8,6 +8,7 @@ import numpy as np
 
 from datamodules.columns import Texts
 from datamodules.report.scores import ALIKE, ENDS, border, ladder, scores, varied
+from datamodules.report.style import SCRIPT
 from datamodules.report.thumbs import Thumbs
 from tests.unit.datamodules.report.conftest import Reader, dataset_of, plain
 
@@ -46,6 +47,13 @@ def test_every_score_has_a_plot_with_its_filter_key() -> None:
     assert set(re.findall(r"&quot;filter&quot;:&quot;(.*?)&quot;", html)) == {"motion", "odd"}
     assert "same (always 1)" in reader.text
     assert "high dynamic range" in reader.text
+
+
+def test_names_of_scores_are_text_in_the_page_and_in_its_script() -> None:
+    found = dataset_of(frames=[9, 9], scores={"<img src=x>'\"": [0.1, 0.2]})
+    reader = Reader(scores(found, Thumbs(dataset=found, there=False)))
+    assert "img" not in reader.count
+    assert "innerHTML" not in SCRIPT
 
 
 def test_a_dataset_without_scores_says_so() -> None:
