@@ -98,6 +98,8 @@ def describe(dataset: str | Path) -> dict[str, Any]:
     if about.get("format") not in FORMATS:
         known = ", ".join(map(str, FORMATS))
         raise DataError(f"{dataset} has format {about.get('format')}, this version reads {known}; curate again")
+    if lacking := {"shards", "samples", "fingerprint"} - set(about):
+        raise DataError(f"{path} is damaged: it has no {', '.join(sorted(lacking))}; curate again")
     return about
 
 
@@ -114,12 +116,13 @@ def table(path: str, wanted: Sequence[str] | None = None, *, data: bytes | None 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    source = pa.BufferReader(storage.read(path) if data is None else data)
     try:
-        source = pa.BufferReader(storage.read(path) if data is None else data)
         known = pq.read_schema(source).names
         source.seek(0)
-        found = pq.read_table(source, columns=None if wanted is None else [name for name in wanted if name in known])
-    except pa.ArrowException as error:
+        columns = None if wanted is None else [name for name in wanted if name in known]
+        found = pq.read_table(source, columns=columns, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}; make it again") from error
     return found.replace_schema_metadata(None)
 

@@ -18,6 +18,7 @@ from datamodules.latents import LatentData
 from datamodules.prepare.verify import Damage, check
 from datamodules.shards import Member, Shards
 from dit_video.batch import PackBatch
+from dit_video.errors import UserError
 
 EACH = 50
 BLOCK = 512
@@ -200,3 +201,20 @@ def test_a_shard_that_a_server_lost_keeps_the_order_too(dataset: Path, finished:
         read, bad = epochs(server.url)
     assert order(read) == order(local)
     assert bad > 0
+
+
+@pytest.mark.parametrize("path", ["index/000002.parquet", "latents/vae/000002.parquet", "dataset.json"])
+def test_a_damaged_table_is_one_line_or_changes_nothing(path: str, dataset: Path) -> None:
+    def load() -> tuple[list[str], list[str], list[int]]:
+        found = index.load(dataset)
+        latents = index.load_latents(found, "vae")
+        return found.sha256.to_list(), latents.sha256.to_list(), latents.offset.tolist()
+
+    file, sound, rng = dataset / path, load(), random.Random(path)
+    data = file.read_bytes()
+    for _ in range(EACH):
+        file.write_bytes(flip(data, rng.randrange(len(data)), rng))
+        try:
+            assert load() == sound
+        except UserError:
+            continue
