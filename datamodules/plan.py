@@ -10,6 +10,7 @@ from datamodules.captions import Captions
 from datamodules.order import Order
 from datamodules.packs import Items, Pack, Packer, Packs, pack
 from datamodules.steps import Micro, Step, Window, share, windows
+from dit_video.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,15 @@ class Plan:
     micro: int
     window: int
     seed: int
+
+    def serve(self, ranks: int) -> None:
+        """ConfigError where the streams are fewer than the ranks that read them."""
+        if self.order.streams < ranks:
+            shards = sum(map(len, self.order.rows))
+            raise ConfigError(
+                f"{self.order.streams} streams are fewer than {ranks} ranks; raise datamodules.streams (each needs one "
+                f"of {shards} shards, and datamodules.packs is a multiple of it), or take fewer ranks"
+            )
 
     def items(self, stream: int) -> Iterator[Items]:
         """Samples of a stream with their ordinals and costs, a stretch at a time, without end."""

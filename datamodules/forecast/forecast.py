@@ -102,12 +102,7 @@ def forecast(
     found = counts(data, task, sizes=sizes)
     plan = data.plan
     data.begin(0, samples, 0, ranks)
-    if plan.order.streams < ranks:
-        shards = sum(map(len, plan.order.rows))
-        raise ConfigError(
-            f"{plan.order.streams} streams are fewer than {ranks} ranks; raise datamodules.streams (each needs one of "
-            f"{shards} shards, and datamodules.packs is a multiple of it), or take fewer ranks"
-        )
+    plan.serve(ranks)
     epoch = walk(plan, found, ranks=ranks, samples=samples)
     needed = memory(task, lambda: found.hollow(epoch.fullest), precision=precision, averages=averages)
     flops = TRAINING * float(epoch.flops.sum() + epoch.pad_flops) / epoch.steps

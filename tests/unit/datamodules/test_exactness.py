@@ -20,12 +20,12 @@ EPOCH = 30 + 2 * 4  # samples of both datasets, those of the second twice
 
 
 def packs(mixed: dict[str, float], **changes: object) -> LatentData:
-    given = {"dataset": mixed, "length": 300, "packs": 8, "streams": 4, "window": 4, "workers": 0, "lookahead": 8}
+    given = {"dataset": mixed, "length": 300, "packs": 8, "streams": 8, "window": 4, "workers": 0, "lookahead": 8}
     return LatentData(**{**given, "validation": 0.0, "dropout": 0.3, **changes})
 
 
 def clips(mixed: dict[str, float], **changes: object) -> ClipData:
-    given = {"dataset": mixed, "batch": 2, "packs": 8, "streams": 4, "window": 4, "workers": 0, "pixels": 2304}
+    given = {"dataset": mixed, "batch": 2, "packs": 8, "streams": 8, "window": 4, "workers": 0, "pixels": 2304}
     return ClipData(**{**given, "multiple": 8, "validation": 0.0, "dropout": 0.3, **changes})
 
 
