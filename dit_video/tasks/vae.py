@@ -80,9 +80,9 @@ class VAETask(LightningModule):
         place = batch.place
         posterior = self.vae.posterior(batch.video)
         video = self.vae.decoder(posterior.sample(self.noise(posterior.mean, batch)))
-        terms = self.loss(video, batch.video, posterior.kl())
+        terms = self.loss(video.float(), batch.video, posterior.kl())
         share = batch.weight / place.step_weight
-        track(self.vae.mean, self.vae.std, posterior.mean.detach())
+        track(self.vae.mean, self.vae.std, posterior.mean.detach().float())
         metrics = {name: (value.detach() * share).sum() for name, value in terms._asdict().items()}
         loss = (terms.loss * share).sum()
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}
@@ -91,7 +91,7 @@ class VAETask(LightningModule):
         """The loss of a batch whose tensors have sizes alone: what a step computes, for the plan of a run."""
         posterior = self.vae.posterior(batch.video)
         video = self.vae.decoder(posterior.sample(torch.empty_like(posterior.mean)))
-        return self.loss(video, batch.video, posterior.kl()).loss.sum()
+        return self.loss(video.float(), batch.video, posterior.kl()).loss.sum()
 
     def noise(self, like: Tensor, batch: ClipBatch) -> Tensor:
         """The posterior's noise, keyed by the batch's place in the order."""

@@ -23,7 +23,7 @@ from dit_video.models.vae import VAE
 from dit_video.ops.layout import clip_tokens, join, padding
 from dit_video.optim.adamw import AdamW
 from dit_video.optim.muon import Muon
-from dit_video.parallel.rehearsal import forward_flops, memory
+from dit_video.parallel.rehearsal import forward_flops, memory, precise
 from dit_video.tasks.dit import DiTTask
 from dit_video.tasks.recaptioner import RecaptionerTask
 from dit_video.tasks.vae import VAETask
@@ -119,11 +119,20 @@ def measured(task: Any, batch: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("make", "batch"), [(vae, clips), (recaptioner, clips), (dit, packs)], ids=["vae", "recaptioner", "dit"]
+    ("make", "batch", "precision"),
+    [
+        (vae, clips, "32-true"),
+        (recaptioner, clips, "32-true"),
+        (dit, packs, "32-true"),
+        (vae, clips, "bf16-mixed"),
+        (dit, packs, "bf16-mixed"),
+    ],
 )
-def test_memory_is_that_of_a_real_step(make: Callable[[], Any], batch: Callable[[], Any]) -> None:
+def test_memory_is_that_of_a_real_step(make: Callable[[], Any], batch: Callable[[], Any], precision: str) -> None:
     real = batch()
-    estimate, peak = memory(make(), lambda: hollow(real)), measured(make(), batch)
+    estimate = memory(make(), lambda: hollow(real), precision=precision)
+    with precise(precision):
+        peak = measured(make(), batch)
     assert peak / FACTOR < estimate.total < peak * FACTOR, (estimate, peak)
 
 
