@@ -148,6 +148,7 @@ def encode(
         part: i/n does the shards with number % n == i alone, for several machines.
         max_bad_fraction: damaged share of the clips at which the step stops.
     """
+    store.share(part, ())
     found = rows.load(dataset)
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
     recipe = Recipe(vae=str(Path(vae).resolve()), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)

@@ -8,24 +8,23 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
 from dit_video.errors import ConfigError
-from dit_video.media.fit import cover
 from dit_video.pipeline.load import weights_hash
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP
@@ -44,11 +43,16 @@ class Preparation:
 
     def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture (h, w, 3) in the size that the model wants."""
+        size = self.height, self.width
         if self.crop:
-            return cover(image, self.height, self.width)
-        smaller = self.height < image.shape[0] or self.width < image.shape[1]
-        method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-        return cv2.resize(image, (self.width, self.height), interpolation=method)  # type: ignore[return-value]
+            scale = max(side / native for side, native in zip(size, image.shape[:2], strict=True))
+            rows, columns = (math.floor(native * scale + 1e-6) for native in image.shape[:2])  # cut off, as CLIP's own
+            size = max(rows, self.height), max(columns, self.width)
+        pixels = rearrange(torch.from_numpy(np.ascontiguousarray(image)), "h w c -> 1 c h w")
+        scaled = interpolate(pixels, size, mode="bicubic", antialias=True)  # of bytes: as Pillow does it
+        top, left = (size[0] - self.height) // 2, (size[1] - self.width) // 2
+        cut = scaled[0, :, top : top + self.height, left : left + self.width]
+        return np.ascontiguousarray(rearrange(cut, "c h w -> h w c").numpy())
 
     def tensor(self, images: NDArray[np.uint8], device: torch.device) -> Tensor:
         """Pictures uint8 (n, h, w, 3) as float32 (n, 3, h, w), scaled as the model wants."""

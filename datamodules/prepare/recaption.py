@@ -77,6 +77,7 @@ def recaption(
     check_name(name, keep)
     if max_tokens < 1:
         raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
+    store.share(part, ())
     found = rows.load(dataset)
     kept = existing(found, keep) if keep else {}
     words = load(recaptioner, ema=ema, device=device_of(device))

@@ -56,7 +56,7 @@ class Frames:
         if found.suffix[row] != VIDEO:
             return self.prepare.fit(read_image(data))[None]
         step = max(float(found.seconds[row]), 1e-3) / self.count
-        fit = partial(reduced, height=self.prepare.height, width=self.prepare.width)
+        fit = partial(reduced, height=2 * self.prepare.height, width=2 * self.prepare.width)  # then as the model wants
         images = pick(data, fps=1 / step, start=step / 2, count=self.count, fit=fit)
         return np.stack([self.prepare.fit(image) for image in images])
 
@@ -192,6 +192,7 @@ def score(
         raise ConfigError(f"frames must be at least 1, got {frames}")
     if captions is None and not prompts and head is None:
         raise ConfigError("there is nothing to score; give captions=NAME, prompts.NAME=TEXT or head=FILE")
+    store.share(part, ())
     found = rows.load(dataset)
     texts = None if captions is None else index.load_captions(found, captions)
     clip = load(model, device=device_of(device))

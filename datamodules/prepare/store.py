@@ -105,7 +105,10 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def share(part: str | None, shards: Sequence[int]) -> list[int]:
-    """The shards of part "i/n" of a job, those with number % n == i; all where there is no part."""
+    """The shards of part "i/n" of a job, those with number % n == i; all where there is no part.
+
+    ConfigError for what is no part.
+    """
     if part is None:
         return list(shards)
     matched = re.fullmatch(r"(\d+)/(\d+)", part)

@@ -36,6 +36,31 @@ def test_vectors_are_those_of_transformers(clip: ImageText, tiny_clip: Path) -> 
     )
 
 
+def test_siglip_is_such_a_model_too(tiny_clip: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, SiglipConfig, SiglipModel
+
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = tower | {"vocab_size": 10, "max_position_embeddings": 8, "pad_token_id": 0, "eos_token_id": 2}
+    config = SiglipConfig(text_config=text, vision_config=tower | {"image_size": 24, "patch_size": 8})
+    whole = SiglipModel(config).eval()
+    whole.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_clip, local_files_only=True).save_pretrained(tmp_path)
+    rule = {"size": {"height": 24, "width": 24}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": rule}))
+    found = load(str(tmp_path), device=CPU)
+    assert not found.prepare.crop
+    images = np.random.default_rng(0).integers(0, 255, (2, 24, 24, 3), dtype=np.uint8)
+    ids = found.tokens(["one", "two clip"], padding="max_length", max_length=8, return_tensors="pt")
+    with torch.inference_mode():
+        out = whole(
+            input_ids=ids["input_ids"],
+            attention_mask=ids["attention_mask"],
+            pixel_values=torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1,
+        )
+    torch.testing.assert_close(found.pictures(images), out.image_embeds)
+    torch.testing.assert_close(found.texts(["one", "two clip"]), out.text_embeds)
+
+
 def test_long_and_empty_texts_are_read(clip: ImageText) -> None:
     found = clip.texts(["one " * 500, "one " * 600, ""])
     assert torch.equal(found[0], found[1])
@@ -63,12 +88,13 @@ def test_processors_of_clip_and_siglip_are_understood(config: dict, wanted: tupl
 
 def test_pictures_are_cropped_or_squashed_to_size() -> None:
     image = np.zeros((40, 80, 3), np.uint8)
-    image[:, 20:60] = 255
+    image[:, 16:64] = 255
     rule = {"height": 20, "width": 20, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     assert (Preparation(crop=True, **rule).fit(image) == 255).all()
     squashed = Preparation(crop=False, **rule).fit(image)
     assert squashed.shape == (20, 20, 3)
-    assert squashed.mean() == pytest.approx(127.5)
+    assert squashed.mean() == pytest.approx(255 * 48 / 80, abs=1)
+    assert np.array_equal(Preparation(crop=True, **rule).fit(squashed), squashed)
     tensor = Preparation(crop=True, **rule).tensor(squashed[None], CPU)
     assert (tensor.amin(), tensor.amax(), tensor.shape) == (-1, 1, (1, 3, 20, 20))
 
