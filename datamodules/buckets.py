@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dit_video.errors import ConfigError
 from dit_video.shapes import VideoShape
@@ -23,17 +25,24 @@ class Buckets:
     """A table of sizes; `frames` of each (height, width) in rising order."""
 
     table: dict[tuple[int, int], tuple[int, ...]]
-    chosen: dict[tuple[int, int, int], VideoShape | None] = field(default_factory=dict, compare=False)
+    nearest: dict[tuple[int, int, int], tuple[int, int] | None] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        """The smallest frame counts of sizes, rising."""
+        return sorted({counts[0] for counts in self.table.values()})
 
     def choose(self, *, frames: int, height: int, width: int) -> VideoShape | None:
         """The bucket of a clip of this size and this many frames at the recipe's rate; None where these are too few."""
-        asked = (frames, height, width)
-        if asked not in self.chosen:
+        asked = (bisect.bisect_right(self.firsts, frames), height, width)  # as far as the size depends on the frames
+        if asked not in self.nearest:
             sizes = [size for size, counts in self.table.items() if counts[0] <= frames]
-            size = nearest_size(sizes, (height, width)) if sizes else None
-            longest = max(count for count in self.table[size] if count <= frames) if size else 0
-            self.chosen[asked] = VideoShape(frames=longest, height=size[0], width=size[1]) if size else None
-        return self.chosen[asked]
+            self.nearest[asked] = nearest_size(sizes, (height, width)) if sizes else None
+        size = self.nearest[asked]
+        if size is None:
+            return None
+        counts = self.table[size]
+        return VideoShape(frames=counts[bisect.bisect_right(counts, frames) - 1], height=size[0], width=size[1])
 
     def shapes(self) -> list[VideoShape]:
         """Every bucket."""

@@ -64,10 +64,12 @@ def reduced(size: tuple[int, int], *, height: int, width: int) -> tuple[int, int
 
 def fitting(found: Index, table: Buckets, fps: float) -> list[VideoShape | None]:
     """The bucket of every row; None where a clip is too short for all."""
-    return [
-        table.choose(frames=available(int(f), float(rate), fps), height=int(h), width=int(w))
-        for f, rate, h, w in zip(found.frames, found.fps, found.height, found.width, strict=True)
-    ]
+    rate = np.ascontiguousarray(found.fps, np.float64).view(np.int64)  # its bits: equal rates are equal
+    asked = np.stack([found.frames, rate, found.height, found.width], axis=1)
+    _, first, kind = np.unique(asked, axis=0, return_index=True, return_inverse=True)
+    rows = ((int(found.frames[at]), float(found.fps[at]), int(found.height[at]), int(found.width[at])) for at in first)
+    shapes = [table.choose(frames=available(count, native, fps), height=h, width=w) for count, native, h, w in rows]
+    return [shapes[at] for at in kind.reshape(-1)]
 
 
 def to_video(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
