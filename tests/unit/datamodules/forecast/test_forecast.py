@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake import forked
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -71,11 +70,13 @@ def test_a_plan_is_printed(finished: Path, capsys: pytest.CaptureFixture[str]) -
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_plan_is_for_machines_that_are_not_there(finished: Path, tmp_path: Path) -> None:
+def test_a_plan_is_for_machines_that_are_not_there(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     many = ["trainer=gpu", "trainer.devices=auto", "run.ranks=2", "datamodules.packs=64", "datamodules.streams=2"]
-    done = forked.start(tmp_path, [*DIT, f"datamodules.dataset={finished}", *many, "run.plan=json"])
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    planned(f"datamodules.dataset={finished}", *many, "run.plan=json")
+    found = json.loads(capsys.readouterr().out)
     assert (found["ranks"], found["micros"], found["packs"]) == (2, 32, 64)
     assert list(tmp_path.iterdir()) == []
 
