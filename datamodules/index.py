@@ -138,15 +138,20 @@ def sidecar(
 
     paths = [storage.join(folder, f"{number:06d}.parquet") for number in range(shards)]
     contents = storage.fetch([storage.Span(path) for path in paths])
-    parts = [
-        table(path, wanted, data=data) for path, data in zip(paths, contents, strict=True) if isinstance(data, bytes)
-    ]
+    parts = {
+        path: table(path, wanted, data=data)
+        for path, data in zip(paths, contents, strict=True)
+        if isinstance(data, bytes)
+    }
+    odd = {part.schema: path for path, part in parts.items()}
+    if len(odd) > 1:
+        raise DataError(f"{' and '.join([*odd.values()][:2])} have other columns, one is damaged; make it again")
     for data in contents if fingerprint is not None else ():
         if isinstance(data, bytes) and made_for(data) not in {None, fingerprint}:
             raise DataError(
                 f"{folder} was made for another dataset than what now stands there; delete it, make it again"
             )
-    found = pa.concat_tables(parts, promote_options="default") if parts else None
+    found = pa.concat_tables(parts.values()) if parts else None
     return found, [number for number, data in enumerate(contents) if not isinstance(data, bytes)]
 
 
