@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     import pyarrow
 
 FINGERPRINT = "dataset_fingerprint"  # of what a sidecar was made for, in its recipe.json or the metadata of its tables
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 BLOCK = 512  # bytes of a member's header in a tar
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not."""
+    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not.
+
+    DataError where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")  # ids repeat between nodes
     try:
@@ -45,6 +50,10 @@ def atomic(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DataError(f"no room for {path}: {error.strerror}; make room, and the same command goes on") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.prepare import store
-from dit_video.errors import ConfigError
+from dit_video.errors import ConfigError, DataError
 
 CLAIMING = """
 import sys
@@ -97,3 +98,13 @@ def test_a_recipe_is_written_once_and_held_against(tmp_path: Path) -> None:
         store.agree(path, recipe | {"fps": 6.0}, words=words)
     with pytest.raises(ConfigError, match="vae= has other weights"):
         store.agree(path, recipe | {"vae_hash": "b"}, words=words)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "sync", full)
+    with pytest.raises(DataError, match=r"no room for .*x\.json: No space left on device; make room"):
+        store.write_json(tmp_path / "x.json", {"a": 1})
+    assert list(tmp_path.iterdir()) == []
