@@ -24,7 +24,7 @@ def corpus(out: Path, stages: Stages, *, seed: int) -> dict[str, Any]:
     stages.run("corpus", ["-m", "datamodules.shapes", f"out={raw}"], makes=[raw])
     stages.run(
         "curate",
-        [*steps.PREPARE, "step=curate", f"source={raw}", f"dataset={data}"],
+        [*steps.PREPARE, "step=curate", f"source={raw}", f"dataset={data}", "crop_borders=false"],  # a thing on black
         [*steps.PREPARE, "step=captions", f"dataset={data}", described, "name=described"],
         after=["corpus"],
         makes=[data],
