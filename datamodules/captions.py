@@ -49,6 +49,11 @@ class Captions:
         return [text for named in self.texts.values() for text in named.take(rows).to_list() if text]
 
 
+def caption_tables(weights: Mapping[str, float]) -> list[str]:
+    """The folders of a dataset that hold the captions with a weight; those of the source are in the index."""
+    return sorted(f"captions/{name}" for name, weight in weights.items() if weight and name != "source")
+
+
 def captions(index: Index, *, weights: Mapping[str, float], dropout: float, seed: int) -> Captions:
     """Load the captions that have a weight; ConfigError for weights or a dropout that make no sense."""
     used = {name: float(weight) for name, weight in weights.items() if weight}

@@ -11,8 +11,9 @@ from lightning import LightningDataModule
 
 from datamodules import captions, index
 from datamodules.buckets import buckets
+from datamodules.captions import caption_tables
 from datamodules.choose import Chosen, announce, choose
-from datamodules.filter import marked
+from datamodules.filter import score_tables
 from datamodules.index import Index
 from datamodules.loader import Batches
 from datamodules.order import deal
@@ -97,7 +98,8 @@ class ClipData(LightningDataModule):
         self.held, self.images, self.bounds = validation, images, dict(filter or {})
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
         self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
-        self.fingerprint = marked(index.fingerprint_of(self.datasets), self.datasets, self.bounds)
+        by = [*caption_tables(self.weights), *score_tables(self.bounds)]
+        self.fingerprint = index.marked(index.fingerprint_of(self.datasets), self.datasets, by)
         self.begin(0, 0, 0, 1)
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:

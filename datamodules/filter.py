@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,18 +91,10 @@ def keep(found: Index, bounds: Mapping[str, Any]) -> Kept:
     return kept
 
 
-def marked(fingerprint: str, folders: Iterable[str], bounds: Mapping[str, Any]) -> str:
-    """A fingerprint of datasets with the scores that bounds go by: a score made anew is not a run's to resume with."""
-    kinds = sorted({bound.name.rpartition(".")[0] for bound in read(bounds) if bound.name not in BASIC})
-    parts = []
-    for folder in folders if kinds else ():
-        shards = int(index.describe(folder)["shards"])
-        for kind in kinds:
-            home = storage.join(folder, "scores", kind) if kind else storage.join(folder, "index")
-            spans = [storage.Span(storage.join(home, f"{shard:06d}.parquet")) for shard in range(shards)]
-            tables = [data for data in storage.fetch(spans) if isinstance(data, bytes)]
-            parts.append(hashlib.sha256(b"".join(tables)).hexdigest())
-    return index.combine(fingerprint, *parts) if parts else fingerprint
+def score_tables(bounds: Mapping[str, Any]) -> list[str]:
+    """The folders of a dataset whose tables the bounds go by: `index`, `scores/NAME`."""
+    kinds = {bound.name.rpartition(".")[0] for bound in read(bounds) if bound.name not in BASIC}
+    return sorted(f"scores/{kind}" if kind else "index" for kind in kinds)
 
 
 def read(bounds: Mapping[str, Any], within: str = "") -> Iterator[Bound]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +181,18 @@ def fingerprint_of(weights: Mapping[str, float]) -> str:
     """One fingerprint of datasets and their weights; of a single one it is that of its dataset.json."""
     prints = [str(describe(folder)["fingerprint"]) for folder in weights]
     return prints[0] if len(prints) == 1 else combine(*prints, *map(str, weights.values()))
+
+
+def marked(fingerprint: str, folders: Iterable[str], tables: Sequence[str]) -> str:
+    """A fingerprint of datasets with the contents of sidecars: a run does not resume on captions made anew."""
+    parts = []
+    for folder in folders if tables else ():
+        shards = int(describe(folder)["shards"])
+        for kind in tables:
+            spans = [storage.Span(storage.join(folder, kind, f"{shard:06d}.parquet")) for shard in range(shards)]
+            found = [data for data in storage.fetch(spans) if isinstance(data, bytes)]
+            parts.append(hashlib.sha256(b"".join(found)).hexdigest())
+    return combine(fingerprint, *parts) if parts else fingerprint
 
 
 def load(dataset: str | Path | Sequence[str] | Mapping[str, float]) -> Index:

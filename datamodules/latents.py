@@ -10,9 +10,10 @@ import numpy as np
 from lightning import LightningDataModule
 
 from datamodules import captions, conditions, index
+from datamodules.captions import caption_tables
 from datamodules.choose import Chosen, announce, choose
 from datamodules.conditions import Conditions, frame_counts, settle
-from datamodules.filter import marked
+from datamodules.filter import score_tables
 from datamodules.index import Index, LatentIndex
 from datamodules.loader import Batches
 from datamodules.order import deal
@@ -97,7 +98,8 @@ class LatentData(LightningDataModule):
         self.max_bad_fraction, self.workers = max_bad_fraction, workers
         self.shards = Shards(cache=cache, cache_gb=cache_gb, patience=patience)
         made = index.combine(index.fingerprint_of(self.datasets), *self.recipe())
-        self.fingerprint = marked(made, self.datasets, self.bounds)
+        by = [*caption_tables(self.weights), *score_tables(self.bounds)]
+        self.fingerprint = index.marked(made, self.datasets, by)
         self.begin(0, 0, 0, 1)
 
     def recipe(self) -> list[str]:

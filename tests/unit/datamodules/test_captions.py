@@ -7,7 +7,9 @@ import pytest
 
 from datamodules import index
 from datamodules.captions import Captions, captions
+from datamodules.clips import ClipData
 from datamodules.columns import Texts
+from datamodules.prepare.captions import write_sidecar
 from dit_video.errors import ConfigError
 
 
@@ -32,3 +34,16 @@ def test_weights_dropout_and_fallback() -> None:
 def test_senseless_weights_are_refused(finished: Path, weights: dict[str, float], dropout: float) -> None:
     with pytest.raises(ConfigError, match="datamodules"):
         captions(index.load(finished), weights=weights, dropout=dropout, seed=0)
+
+
+def test_a_run_is_not_resumed_with_captions_made_anew(dataset: Path) -> None:
+    def fingerprint() -> str:
+        return ClipData(dataset=str(dataset), captions={"dense": 1.0, "source": 0.1}).fingerprint
+
+    keys, plain = index.load(dataset).key[:5], ClipData(dataset=str(dataset)).fingerprint
+    prints = []
+    for text in ("red", "blue"):
+        write_sidecar(dataset, "dense", shard=0, keys=keys, texts=[text] * 5, model="test")
+        prints.append(fingerprint())
+    assert prints[0] != prints[1]
+    assert ClipData(dataset=str(dataset)).fingerprint == plain

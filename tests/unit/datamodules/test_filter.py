@@ -88,7 +88,7 @@ def test_a_score_that_is_unknown_everywhere_is_refused(scored: index.Index) -> N
 
 def test_a_score_made_anew_changes_the_fingerprint(scored: index.Index) -> None:
     def mark(bounds: dict) -> str:
-        return by_score.marked("print", scored.folders, bounds)
+        return index.marked("print", scored.folders, by_score.score_tables(bounds))
 
     looks = {"look": {"copy": [None, 0]}}
     before = mark(looks)
