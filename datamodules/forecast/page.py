@@ -90,7 +90,7 @@ def lines(found: Forecast) -> Iterator[str]:
             "mixed", "; ".join(f"{share(n / found.epoch_samples)} {name}" for name, n in found.datasets.items())
         )
     yield entry("epoch", f"{several(found.epoch_steps, 'step')}, {found.epoch_samples:,.0f} samples in {packs}{filled}")
-    yield entry("run", f"{several(found.steps, 'step')}, {found.epochs:.4g} epochs")
+    yield entry("run", f"{several(found.steps, 'step')}, {found.epochs:,.2f} epochs")
     yield entry("step", f"{step}, {several(found.micros, 'micro-batch', 'es')} a rank; {amount(found.flops)}FLOPs")
     yield entry("balance", f"ranks idle {share(found.idle)} of the time, by FLOPs")
     kept = {"weights": memory.weights, "averages": memory.averages, "optimizer": memory.optimizer}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning import LightningModule
 
+from dit_video.errors import ConfigError
 from dit_video.flow.levels import Levels
 from dit_video.flow.matching import corrupt, matching_loss
 from dit_video.models.text.tokenizer import Tokenizer
@@ -72,14 +73,25 @@ class DiTTask(LightningModule):
     def training_step(self, batch: PackBatch, index: int) -> dict[str, Any]:
         """The loss, weighted by tokens over the global step."""
         del index
+        self.expect(batch)
         place = batch.place
         noisy, velocity, sigma = corrupt(batch, levels=self.levels, seed=self.seed)
         predicted = self.dit(noisy, sigma, batch.layout, self.text(batch.captions))
         loss, metrics = matching_loss(predicted, velocity, sigma, batch)
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}
 
+    def expect(self, batch: PackBatch) -> None:
+        """ConfigError where the batch is of latents that the DiT is not made for."""
+        given, taken, area = batch.data.shape[1], self.dit.patch_in.in_features, self.dit.patch**2
+        if given != taken:
+            raise ConfigError(
+                f"the latents have {given // area} channels and the DiT takes {taken // area}; "
+                f"set models.dit.channels={given // area}"
+            )
+
     def rehearse(self, batch: PackBatch) -> Tensor:
         """The error of a batch whose tensors have sizes alone: what a step computes, for the plan of a run."""
+        self.expect(batch)
         device = batch.data.device
         words = torch.zeros(len(batch.layout.lengths), self.text.length, dtype=torch.int64, device=device)
         sigma = torch.empty(len(batch.layout.sample), device=device)

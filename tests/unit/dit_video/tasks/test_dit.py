@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from dit_video.batch import PackBatch, Place
+from dit_video.errors import ConfigError
 from dit_video.flow.levels import Levels
 from dit_video.models.dit import DiT
 from dit_video.models.text.encoder import TextEncoder
@@ -97,6 +99,14 @@ def test_a_few_packs_are_learnt_by_heart(task: DiTTask) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_latents_of_another_width_are_refused(task: DiTTask) -> None:
+    batch = batch_of([0])
+    wide = replace(batch, data=torch.cat([batch.data, batch.data], dim=1))
+    for given in (task.rehearse, lambda batch: task.training_step(batch, 0)):
+        with pytest.raises(ConfigError, match=r"4 channels and the DiT takes 2; set models\.dit\.channels=4"):
+            given(wide)
 
 
 def test_models_are_built_once(task: DiTTask) -> None:
