@@ -46,6 +46,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datamodules import storage
 from datamodules.prepare import parts, store, workers
 from datamodules.prepare.borders import Borders
 from datamodules.prepare.clip import Found, Rules, first_picture, samples
@@ -311,6 +312,8 @@ def curate(
         max_file_seconds: longest file accepted.
     """
     folder, target = Path(source), Path(dataset)
+    if not storage.is_local(dataset):
+        raise DataError(f"dataset={dataset} must be a folder; when it is finished, copy it to where it is served from")
     if not 0 < min_seconds <= max_seconds:
         raise DataError(f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}")
     if longest is not None and longest < LEAST_LONGEST:

@@ -99,3 +99,8 @@ def test_real_cuts_are_found() -> None:
     changes = [scorer.change(frame.image) for frame in frames(CLIPS / "natural" / "bikes.mp4", longest=256)]
     assert [start for start, _ in shots(changes, threshold=27.0)] == [0, 30, 76, 137, 187, 242]
     assert np.isfinite([change.score for change in changes]).all()
+
+
+def test_a_url_cannot_be_written_to(raw: Path) -> None:
+    with pytest.raises(DataError, match=r"dataset=s3://bucket/x must be a folder"):
+        curate(source=str(raw), dataset="s3://bucket/x", workers=0)
