@@ -197,3 +197,21 @@ def test_the_ledger_of_clips_is_what_is_loaded(
     data.begin(1, 16, 0, 1)
     loaded = [(str(batch.place.step), key) for batch in data.train_dataloader() for key in batch.keys]
     assert [(row["step"], row["key"]) for row in found] == loaded != []
+
+
+def test_a_sample_of_a_mixture_is_named_with_its_dataset(
+    mixed: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"dataset": mixed, "length": 300, "packs": 2, "workers": 0}
+    node = {"_target_": "datamodules.latents.LatentData", **settings}
+    (tmp_path / "config.yaml").write_text(json.dumps({"datamodules": node}), encoding="utf-8")
+    data = LatentData(**settings)
+    data.begin(0, 60, 0, 1)
+    loaded = [(str(b.place.step), key) for b in data.train_dataloader() for key in b.keys if key]
+    found = printed(capsys, f"run={tmp_path}", f"steps=0:{int(loaded[-1][0]) + 1}")
+    assert [(row["step"], row["key"]) for row in found] == loaded
+    images = set(LatentData(**{**settings, "dataset": list(mixed)[1]}).index.source.to_list())
+    of = {folder: {row["source"] for row in found if row["dataset"] == folder} for folder in mixed}
+    assert all(of.values())
+    assert of[list(mixed)[1]] <= images
+    refused(capsys, [f"run={tmp_path}", "steps=0:1", "dataset=elsewhere"], hint="has several datasets")
