@@ -72,10 +72,14 @@ def fitting(found: Index, table: Buckets, fps: float) -> list[VideoShape | None]
     return [shapes[at] for at in kind.reshape(-1)]
 
 
-def to_video(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-    """uint8 (..., t, h, w, 3) as float32 (..., 3, t, h, w) in [-1, 1], on the device they are on."""
-    known = torch.as_tensor(frames)
-    return rearrange(known, "... t h w c -> ... c t h w").float().contiguous().div_(127.5).sub_(1)
+def to_video(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 (t, h, w, 3) as float32 (3, t, h, w) in [-1, 1]."""
+    return to_float(torch.from_numpy(rearrange(frames, "t h w c -> c t h w").copy()))
+
+
+def to_float(video: torch.Tensor) -> torch.Tensor:
+    """uint8 as float32 in [-1, 1], on the device it is on."""
+    return video.div(127.5).sub_(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +115,19 @@ class ClipLoader:
     def load(self, rows: Sequence[int], starts: Sequence[int], *, captions: tuple[str, ...], place: Place) -> Loaded:
         """Rows of one bucket as a ClipBatch of bytes, for `finish`; a damaged one is grey, of weight 0."""
         shape = self.shape(rows[0])
-        video = np.zeros((len(rows), shape.frames, shape.height, shape.width, 3), np.uint8)
+        video = np.zeros((len(rows), 3, shape.frames, shape.height, shape.width), np.uint8)
         weight, bad, keys = np.ones(len(rows), np.float32), [], [self.index.key[row] for row in rows]
         for at, data in enumerate(self.shards.read_all([self.member(row) for row in rows])):
             try:
-                video[at] = self.decoded(rows[at], data, start=starts[at])
+                frames = self.decoded(rows[at], data, start=starts[at])
             except DataError as error:
                 if isinstance(error.__cause__, MemoryError):
                     raise MemoryError from error
                 weight[at] = 0
                 bad.append((keys[at], str(error)))
+            else:
+                for channel in range(3):  # as it is, numpy moves one byte at a time
+                    video[at, channel] = frames[..., channel]
         batch = ClipBatch(
             video=torch.from_numpy(video),
             weight=torch.from_numpy(weight),
@@ -133,7 +140,7 @@ class ClipLoader:
 
     def finish(self, batch: ClipBatch) -> ClipBatch:
         """A batch of bytes as one of float32; damaged clips are zeros."""
-        video = to_video(batch.video)
+        video = to_float(batch.video)
         if not batch.weight.all():
             video[batch.weight == 0] = 0
         return replace(batch, video=video)

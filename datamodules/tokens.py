@@ -1,16 +1,16 @@
 """Latents of a sidecar as the tokens of packs: what a loader process makes of a planned micro-batch for the DiT.
 
 A worker moves bytes alone: tokens are sent as they are stored, channels first, and become float32 (n, c*p*p) on the
-device. Where they stand follows from the index (places.py).
+device. Where they stand is made once for all clips of a bucket under a condition.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -21,12 +21,12 @@ from datamodules.guard import Guard
 from datamodules.index import Index, LatentIndex
 from datamodules.loader import Loaded
 from datamodules.packs import Item
-from datamodules.places import Extent, filling, laid_out
 from datamodules.shards import Member, Shards
 from datamodules.steps import Micro
 from datamodules.storage import DamagedError
 from dit_video.batch import PackBatch
 from dit_video.errors import DataError
+from dit_video.ops.layout import Clip, conditioned, join, padding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,54 +62,49 @@ class PackLoader:
 
     def __getitem__(self, micro: Micro) -> Loaded:
         items = [item for pack in micro.packs for item in pack.items]
+        read = iter(self.shards.read_all([self.member(item.row) for item in items]))
         data = np.zeros((self.channels * self.patch**2, self.length * len(micro.packs)), self.dtype)
-        extents, bad = self.extents(micro), dict[int, tuple[str, str]]()
-        ends = list(accumulate(extent.tokens for extent in extents))
-        own = [at for at, extent in enumerate(extents) if not extent.spare]
-        read = self.shards.read_all([self.member(item.row) for item in items])
-        for at, item, found in zip(own, items, read, strict=True):
-            tokens = data[:, ends[at] - extents[at].tokens : ends[at]]
-            try:
-                self.fill(tokens, item, found)
-            except DataError as error:
-                tokens[:] = 0
-                bad[at] = (self.index.key[item.row], str(error))
-        layout, weight = laid_out(extents, [at not in bad for at in range(len(extents))])
-        texts = dict(zip(own, micro.captions, strict=True))
-        rows = {at: item.row for at, item in zip(own, items, strict=True)}
-        places = range(len(extents))
+        clips: list[Clip] = []
+        names: list[tuple[str, str]] = []
+        bad: list[tuple[str, str]] = []
+        for number, pack in enumerate(micro.packs):
+            first, end = number * self.length, (number + 1) * self.length
+            for item in pack.items:
+                after, key, reason = first + item.tokens, self.index.key[item.row], ""
+                try:
+                    self.fill(data[:, first:after], item, next(read))
+                except DataError as error:
+                    reason, data[:, first:after] = str(error), 0
+                    bad.append((key, reason))
+                clips.append(outline(*self.patches(item.row), pattern=item.pattern, cut=item.cut, sound=not reason))
+                names.append((key, self.index.source[item.row]))
+                first = after
+            if first < end:
+                clips.append(padding(end - first, 0))
+                names.append(("", ""))
+        _, weight, layout = join(clips)
+        chosen = iter(micro.captions)
         batch = PackBatch(
             data=torch.from_numpy(data),
             weight=weight,
             pack=torch.arange(len(micro.packs)).repeat_interleave(self.length),
             layout=layout,
-            captions=tuple(texts.get(at, "") for at in places),
-            keys=tuple(self.index.key[rows[at]] if at in rows else "" for at in places),
-            sources=tuple(self.index.source[rows[at]] if at in rows else "" for at in places),
+            captions=tuple(next(chosen) if key else "" for key, _ in names),
+            keys=tuple(key for key, _ in names),
+            sources=tuple(source for _, source in names),
             place=micro.place,
         )
-        return Loaded(batch, tuple(bad.values()), len(items))
+        return Loaded(batch, tuple(bad), len(items))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """What numpy holds the latents in."""
         return DTYPES[STORED[self.latents.recipe["dtype"]]]
 
-    def extents(self, micro: Micro) -> list[Extent]:
-        """The clips of a micro-batch, and what fills each pack up."""
-        found: list[Extent] = []
-        for pack in micro.packs:
-            clips = [self.extent(item) for item in pack.items]
-            spare = self.length - sum(clip.tokens for clip in clips)
-            found += [*clips, filling(spare)] if spare else clips
-        return found
-
-    def extent(self, item: Item) -> Extent:
-        """A sample under its condition."""
-        frames, rows, columns = self.shape(item.row)
-        tail = item.pattern == "suffix"
-        rows, columns = rows // self.patch, columns // self.patch
-        return Extent(frames=frames + tail, rows=rows, columns=columns, cut=item.cut, tail=tail)
+    def patches(self, row: int) -> tuple[int, int, int]:
+        """Frames of a sample's latent, and rows and columns of its patches."""
+        frames, height, width = self.shape(row)
+        return frames, height // self.patch, width // self.patch
 
     def shape(self, row: int) -> tuple[int, int, int]:
         """Frames, height and width of a sample's latent, by the index."""
@@ -136,8 +131,7 @@ class PackLoader:
         part = parts(data[: 8 + int.from_bytes(data[:8], "little")]).get(name)
         if part is None or part.shape != shape or DTYPES.get(part.dtype) != self.dtype:
             raise DataError(f"its latent {name} is {part and (part.dtype, part.shape)}, not {shape} as the index says")
-        size = int(np.prod(shape))
-        latent = np.frombuffer(data, self.dtype, size, part.begin).reshape(shape)
+        latent = np.frombuffer(data, self.dtype, math.prod(shape), part.begin).reshape(shape)
         if self.patch == 1:
             return latent.reshape(shape[0], -1)
         patches: NDArray[np.generic] = rearrange(
@@ -160,6 +154,13 @@ class PackLoader:
         found = self.latents
         where = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
         return Member(path=self.index.tar(row, f"latents/{found.name}"), **where)
+
+
+@lru_cache(maxsize=128)
+def outline(frames: int, rows: int, columns: int, *, pattern: str, cut: int, sound: bool) -> Clip:
+    """The tokens of a clip but for their data: the same for all clips of a bucket, and shared among batches."""
+    tail = torch.zeros(0, frames - cut, rows, columns) if pattern == "suffix" else None
+    return conditioned(torch.zeros(0, frames, rows, columns), tail=tail, pattern=pattern, cut=cut, patch=1, sound=sound)
 
 
 @lru_cache(maxsize=1024)

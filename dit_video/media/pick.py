@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -74,13 +75,18 @@ def quick(data: bytes, *, fps: float, start: float, count: int, fit: read.Fit) -
 
 def stamps(packets: Sequence[Packet], *, time_base: float, fps: float, start: float, count: int) -> list[int] | None:
     """The time stamp of the frame nearest to each moment; None where stamps are missing or double."""
-    known = [packet.pts for packet in packets if packet.pts is not None]
-    rising = np.sort(np.asarray(known, dtype=np.int64))
-    if not known or len(known) < len(packets) or time_base <= 0 or not (np.diff(rising) > 0).all():
+    rising = sorted(packet.pts for packet in packets if packet.pts is not None)
+    if not rising or len(rising) < len(packets) or time_base <= 0 or len(set(rising)) < len(rising):
         return None
-    times = (rising - rising[0]) * time_base
-    found: list[int] = rising[read.nearest(times, fps=fps, start=start, count=count)].tolist()
-    return found
+    times = [(stamp - rising[0]) * time_base for stamp in rising]
+    return [rising[nearest(times, start + at / fps)] for at in range(count)]
+
+
+def nearest(times: Sequence[float], moment: float) -> int:
+    """Which of the rising times is nearest to a moment, as `read.nearest`: numpy costs more than a small clip."""
+    after = min(max(bisect_left(times, moment), 1), len(times) - 1)
+    before = max(after - 1, 0)
+    return before if moment - times[before] <= times[after] - moment + read.TIE else after
 
 
 def decoded(stream: VideoStream, packets: Sequence[Packet], wanted: Sequence[int]) -> Iterator[VideoFrame]:

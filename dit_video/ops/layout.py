@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from einops import repeat
@@ -75,7 +76,7 @@ def padding(tokens: int, width: int) -> Clip:
 def join(clips: Sequence[Clip]) -> tuple[Tensor, Tensor, Layout]:
     """Data (n, c*p*p), weight (n,) and layout of several clips in one sequence."""
     counts = [len(clip.given) for clip in clips]
-    firsts = [sum(counts[:at]) for at in range(len(counts))]
+    firsts = list(accumulate(counts[:-1], initial=0))
     layout = Layout(
         position=torch.cat([clip.position for clip in clips]),
         frame=torch.cat([clip.frame + first for clip, first in zip(clips, firsts, strict=True)]),
