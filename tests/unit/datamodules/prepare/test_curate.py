@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datamodules.prepare.curate import curate
+from datamodules.prepare.scores import SCORES
 from datamodules.prepare.sources import clean_caption
-from dit_video.errors import DataError
+from dit_video.errors import ConfigError, DataError
 
 CLIPS = Path(__file__).parents[5] / "shared" / "clips"
 
@@ -65,6 +68,37 @@ def test_a_rerun_finishes_the_rest(raw: Path, dataset: Path) -> None:
     curate(source=str(raw), dataset=str(dataset), workers=0)
     assert fingerprint(dataset) == before
     assert kept.stat().st_mtime_ns == stamp
+
+
+def test_parts_make_the_same_dataset_and_the_last_one_says_so(raw: Path, finished: Path, tmp_path: Path) -> None:
+    for part in ("2/3", "0/3", "1/3"):
+        assert not (tmp_path / "b" / "dataset.json").exists()
+        curate(source=str(raw), dataset=str(tmp_path / "b"), part=part, workers=0)
+        made = {int(path.stem) % 3 for path in (tmp_path / "b" / "index").glob("*.parquet")}
+        assert int(part[0]) in made
+    assert json.loads((tmp_path / "b" / "dataset.json").read_text()) == json.loads(
+        (finished / "dataset.json").read_text()
+    )
+    with pytest.raises(ConfigError, match="part=3/3"):
+        curate(source=str(raw), dataset=str(tmp_path / "b"), part="3/3", workers=0)
+
+
+def test_the_index_is_hashed_as_it_lies(finished: Path) -> None:
+    about = json.loads((finished / "dataset.json").read_text())
+    tables = b"".join(path.read_bytes() for path in sorted((finished / "index").glob("*.parquet")))
+    assert about["index_sha256"] == hashlib.sha256(tables).hexdigest()
+
+
+def test_every_column_is_there(finished: Path) -> None:
+    table = pq.read_table(finished / "index" / "000000.parquet")
+    assert set(SCORES) < set(table.column_names)
+    for row in table.to_pylist():
+        video = row["kind"] == "video"
+        assert len(row["hashes"]) == (3 if video else 1)
+        assert math.isnan(row["motion"]) != video
+        assert 0 <= row["brightness"] <= 1
+    refused = pq.read_schema(finished / "quarantine" / "000000.parquet")
+    assert refused.names == ["source", "reason", "start_seconds", "seconds", "thumbnail"]
 
 
 def test_mistakes(raw: Path, dataset: Path, tmp_path: Path) -> None:

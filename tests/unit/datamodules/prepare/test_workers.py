@@ -24,6 +24,9 @@ def work(task: tuple[Path, str], skip: Mapping[str, str], report: workers.Report
             os.abort()
         elif at == 1 and harm == "hang":
             time.sleep(60)
+        elif at == 1 and harm == "again" and not (folder / "once").exists():
+            (folder / "once").touch()
+            raise workers.Again
         elif at == 1 and harm == "mistake":
             raise DataError("a mistake")
         else:
@@ -44,3 +47,10 @@ def test_crashes_and_hangs_cost_their_item(tmp_path: Path) -> None:
 def test_mistakes_come_through(tmp_path: Path, processes: int) -> None:
     with pytest.raises(DataError, match="a mistake"):
         list(workers.run(work, [(tmp_path, "mistake")], processes=processes, seconds=20.0, memory_gb=64))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_task_may_ask_for_a_fresh_process(tmp_path: Path, processes: int) -> None:
+    items = list(workers.run(work, [(tmp_path, "again")], processes=processes, seconds=20.0, memory_gb=64))
+    assert items == ["again0", "again1", "again2"]
+    assert (tmp_path / "again").read_text() == "fine\nfine\nfine"
