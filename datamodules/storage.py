@@ -15,7 +15,7 @@ import io
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,8 +34,8 @@ AHEAD = 2**23  # bytes of a stream read at once
 MERGED = 2**24  # most bytes of neighbours that become one request
 MISSING = frozenset({404, 410})
 BEYOND = 416  # the status of a range that begins after the end of its file
-HELD: set[Any] = set()
 MISTAKES = (TypeError, AttributeError, NotImplementedError, AssertionError)
+HELD: set[Any] = set()  # file systems, of this process and of its parents
 
 
 class DamagedError(DataError):
@@ -82,16 +82,10 @@ def shown(path: str) -> str:
 
 def read(path: str | Path, *, patience: float = PATIENCE) -> bytes:
     """All bytes of a file; MissingError where there is none, StorageError where it cannot be reached."""
-    return read_all([path], patience=patience)[0]
-
-
-def read_all(paths: Iterable[str | Path], *, patience: float = PATIENCE) -> list[bytes]:
-    """All bytes of several files, many at once where they are remote; as `read`."""
-    found = fetch([Span(str(path)) for path in paths], patience=patience)
-    for data in found:
-        if isinstance(data, DamagedError):
-            raise data
-    return [data for data in found if not isinstance(data, DamagedError)]
+    found = fetch([Span(str(path))], patience=patience)[0]
+    if isinstance(found, DamagedError):
+        raise found
+    return found
 
 
 def stream(path: str | Path) -> BinaryIO:

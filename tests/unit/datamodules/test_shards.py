@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import multiprocessing
 import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from fake.web import serve
 from datamodules import shards as module
 from datamodules import storage
 from datamodules.shards import Member, Shards
+from datamodules.stalls import Stalls
 from datamodules.storage import DamagedError, MissingError
 from dit_video.errors import StorageError
 
@@ -156,6 +159,25 @@ def test_a_stale_handle_is_opened_again_and_a_bad_block_is_damage(
     fail += [errno.ESTALE] * 100
     with pytest.raises(StorageError, match="Stale"):
         Shards(patience=0.05).read_all(members)
+
+
+def test_a_disk_that_hangs_is_told_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    members, pread, reader = made(tmp_path), os.pread, Shards()
+    reader.stalls = Stalls(slow=0.01, tick=0.005)
+
+    def hanging(handle: int, size: int, offset: int) -> bytes:
+        for _ in range(500):
+            if caplog.records:
+                break
+            time.sleep(0.01)
+        return pread(handle, size, offset)
+
+    monkeypatch.setattr(os, "pread", hanging)
+    with caplog.at_level(logging.WARNING, "dit_video.datamodules"):
+        assert all(sound(members, reader.read_all(members)))
+    assert [members[0].path in record.getMessage() for record in caplog.records] == [True]
 
 
 def check(reader: Shards, members: list[Member]) -> None:
