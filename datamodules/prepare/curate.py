@@ -38,9 +38,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -51,17 +49,16 @@ from datamodules.prepare import parts, store, workers
 from datamodules.prepare.borders import Borders
 from datamodules.prepare.clip import Found, Rules, first_picture, samples
 from datamodules.prepare.cuts import Cuts
-from datamodules.prepare.scores import SCORES
-from datamodules.prepare.sources import Ignored, Source, find_sources, written
+from datamodules.prepare.schema import FORMAT, MAKING, index_schema, quarantine_schema
+from datamodules.prepare.sources import Source, find_sources, written
+from datamodules.prepare.tally import report
 from dit_video import log
 from dit_video.errors import DataError
 from dit_video.media.probe import Limits
 from dit_video.seeds import rng
 
-FORMAT = 2
 LEAST_SHARDS = 8
 LEAST_LONGEST = 16
-MAKING = ".making"  # folder of what is in the making
 LEAK = 1 << 30  # bytes by which a process may grow over its sources before it is replaced
 
 
@@ -83,31 +80,6 @@ class Shard:
     def making(self) -> Path:
         """Where its parts are kept until it is whole."""
         return self.dataset / MAKING / f"{self.plan[:16]}-{self.number:06d}"
-
-
-def index_schema() -> Any:
-    """Columns of index/*.parquet."""
-    import pyarrow as pa
-
-    texts, whole, real = pa.string(), pa.int64(), pa.float64()
-    return pa.schema(
-        [
-            *[("key", texts), ("shard", whole), ("kind", texts), ("frames", whole), ("height", whole)],
-            *[("width", whole), ("fps", real), ("seconds", real), ("source", texts), ("start_seconds", real)],
-            *[("caption", texts), ("sha256", texts), ("media_name", texts), ("media_offset", whole)],
-            *[("media_size", whole), ("json_name", texts), ("json_offset", whole), ("json_size", whole)],
-            *[(name, real) for name in SCORES],
-            ("hashes", pa.list_(pa.uint64())),
-        ]
-    )
-
-
-def quarantine_schema() -> Any:
-    """Columns of quarantine/*.parquet."""
-    import pyarrow as pa
-
-    times = [("start_seconds", pa.float64()), ("seconds", pa.float64())]
-    return pa.schema([("source", pa.string()), ("reason", pa.string()), *times, ("thumbnail", pa.binary())])
 
 
 def plan_of(sources: Sequence[Source], rules: Rules, folder: Path, shard_samples: int) -> str:
@@ -234,39 +206,6 @@ def finished(shard: Shard) -> bool:
     return about is not None
 
 
-def summary(dataset: Path, shards: int) -> dict[str, Any]:
-    """What dataset.json says: counts, and the hashes over the tars and over the index."""
-    import pyarrow.parquet as pq
-
-    hashes, tables = hashlib.sha256(), hashlib.sha256()
-    counts, reasons = Counter(samples=0, videos=0, images=0, quarantined=0, dropped=0), Counter[str]()
-    seconds = lost = 0.0
-    for number in range(shards):
-        path = dataset / "index" / f"{number:06d}.parquet"
-        hashes.update((store.metadata(path) or {})["tar_sha256"].encode())
-        tables.update(path.read_bytes())
-        table = pq.read_table(path, columns=["kind", "seconds"]).to_pydict()
-        counts["samples"] += len(table["kind"])
-        counts["videos"] += table["kind"].count("video")
-        counts["images"] += table["kind"].count("image")
-        seconds += sum(table["seconds"])
-        refused = pq.read_table(dataset / "quarantine" / path.name, columns=["reason", "seconds"]).to_pydict()
-        reasons.update(reason.split(":")[0] for reason in refused["reason"])
-        pieces = [value for value in refused["seconds"] if not math.isnan(value)]
-        counts["dropped"] += len(pieces)
-        counts["quarantined"] += len(refused["seconds"]) - len(pieces)
-        lost += sum(pieces)
-    about = {
-        "format": FORMAT,
-        "shards": shards,
-        **counts,
-        "seconds": round(seconds, 3),
-        "dropped_seconds": round(lost, 3),
-    }
-    ordered = dict(sorted(reasons.items(), key=lambda each: (-each[1], each[0])))
-    return {**about, "reasons": ordered, "fingerprint": hashes.hexdigest(), "index_sha256": tables.hexdigest()}
-
-
 def curate(
     *,
     source: str,
@@ -368,37 +307,3 @@ def make(todo: Sequence[Shard], *, processes: int | None, seconds: float, memory
     items = workers.run(curate_shard, todo, processes=count, seconds=seconds, memory_gb=memory_gb)
     for _ in log.progress(items, what="curate", total=sum(len(shard.sources) for shard in todo), unit="file"):
         pass
-
-
-def report(dataset: Path, shards: int, ignored: Sequence[Ignored]) -> None:
-    """Write dataset.json and say what came out."""
-    import pyarrow.parquet as pq
-
-    about = summary(dataset, shards)
-    if about["samples"] == 0:
-        first = pq.read_table(dataset / "quarantine" / "000000.parquet").to_pylist()[:1]
-        why = f"; the first: {first[0]['source']}: {first[0]['reason']}" if first else ""
-        raise DataError(f"none of the files could be used{why}")
-    rows = [{"source": written(each.path), "reason": f"ignored: {each.reason}"} for each in ignored]
-    none = {"start_seconds": float("nan"), "seconds": float("nan"), "thumbnail": None}
-    table = dataset / "quarantine" / "ignored.parquet"
-    store.write_table(table, [row | none for row in rows], schema=quarantine_schema())
-    store.write_json(dataset / "dataset.json", {**about, "ignored": len(rows)})
-    shutil.rmtree(dataset / MAKING, ignore_errors=True)
-    say(dataset, about, ignored)
-
-
-def say(dataset: Path, about: Mapping[str, Any], ignored: Sequence[Ignored]) -> None:
-    """What came out, and what did not and why, in a few lines."""
-    log.say(
-        f"{about['samples']} samples ({about['videos']} clips, {about['images']} images, {about['seconds']:.1f} s), "
-        f"{about['quarantined']} files quarantined -> {dataset}"
-    )
-    if about["dropped"]:
-        log.say(f"{about['dropped']} pieces of videos dropped ({about['dropped_seconds']:.1f} s)")
-    for reason, count in about["reasons"].items():
-        log.say(f"  {count:6d}  {reason}")
-    for reason, count in Counter(each.reason for each in ignored).items():
-        log.say(f"  {count:6d}  ignored: {reason}")
-    if about["reasons"] or ignored:
-        log.say(f"each by name: {dataset / 'quarantine'}/*.parquet")
