@@ -30,8 +30,12 @@ class Attention(Protocol):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
-    """Softmax attention within segments, by the backend that suits the device."""
-    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
+    """Softmax attention within segments, by the backend that suits the device, in the precision of the values.
+
+    Under autocast a norm gives float32: q and k, which are normed, would keep half precision from its kernel.
+    """
+    q, k = q.to(v.dtype), k.to(v.dtype)
+    if v.is_cuda and v.dtype in (torch.bfloat16, torch.float16):
         return varlen(q, k, v, q_lengths, k_lengths)
     return segmented(q, k, v, q_lengths, k_lengths)
 

@@ -48,3 +48,10 @@ def test_other_segments_are_never_seen() -> None:
     before = attention(q, k, v, (3, 6), (3, 6))
     k[3:], v[3:] = 1e4, torch.nan
     assert torch.equal(attention(q, k, v, (3, 6), (3, 6))[:3], before[:3])
+
+
+def test_normed_queries_take_the_precision_of_the_values() -> None:
+    q, k, v = (torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(at)) for at in range(3))
+    mixed = attention(q, k, v.half(), [6], [6])
+    assert mixed.dtype == torch.float16
+    assert torch.equal(mixed, attention(q.half(), k.half(), v.half(), [6], [6]))
