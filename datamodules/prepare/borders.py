@@ -1,7 +1,8 @@
 """Black borders of a video, found over its frames and cropped.
 
-A border is black in every frame, and ends in a straight line: along its edge the picture is lit somewhere in time in
-nearly every place. So a thing on a black ground, a title or the night have none.
+A border is black in every frame, has a like one on the other side, and ends in a straight line: along its edge the
+picture is lit somewhere in time in nearly every place. Inside, most of the picture is lit in some frames. So a thing on
+a black ground, a title or the night have none.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Borders:
     """What counts as a border, and whether to `crop` it.
 
     `black`: the lightest that it is, of 255. `lit`: what the picture reaches along its edge, on a `share` of it.
-    `least` and `most`: share of a side that it takes.
+    `least` and `most`: share of a side that it takes. `filled`: of the picture inside, what is lit in a quarter of the
+    frames. `kept`: of the whole, the least that borders on all four sides leave.
     """
 
     crop: bool = True
@@ -32,6 +34,8 @@ class Borders:
     share: float = 0.75
     least: float = 0.01
     most: float = 0.4
+    filled: float = 0.8
+    kept: float = 0.45
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,20 @@ def within(lines: NDArray[np.uint8], first: float, last: float) -> NDArray[np.ui
     return lines[:, int(np.ceil(first * places)) : places - int(np.ceil(last * places))]
 
 
+def pair(lines: NDArray[np.uint8], *, rules: Borders) -> tuple[float, float]:
+    """Shares of lines (n, places) that are border at their beginning and end; none where these are unlike."""
+    first, last = edge(lines, rules=rules), edge(lines[::-1], rules=rules)
+    if abs(first - last) > 0.25 * max(first, last) + 2:
+        return 0.0, 0.0
+    return first / len(lines), last / len(lines)
+
+
+def is_filled(track: Track, crop: Crop, *, rules: Borders) -> bool:
+    """Whether the picture inside is lit nearly everywhere in a quarter of the looks."""
+    shares = [float((look.luma[crop.place(*look.luma.shape)] > rules.black).mean()) for look in track.looks]
+    return float(np.quantile(shares, 0.75)) >= rules.filled
+
+
 def find(track: Track, *, rules: Borders) -> Crop:
     """Borders by the lightest of all looks; those on one axis are sought again inside those on the other."""
     rows, columns = track.rows, track.columns
@@ -100,10 +118,8 @@ def find(track: Track, *, rules: Borders) -> Crop:
     crop = Crop()
     for _ in range(2):
         upright, across = within(rows, crop.left, crop.right), within(columns.T, crop.top, crop.bottom)
-        crop = Crop(
-            top=edge(upright, rules=rules) / len(upright),
-            bottom=edge(upright[::-1], rules=rules) / len(upright),
-            left=edge(across, rules=rules) / len(across),
-            right=edge(across[::-1], rules=rules) / len(across),
-        )
-    return crop
+        (top, bottom), (left, right) = pair(upright, rules=rules), pair(across, rules=rules)
+        crop = Crop(top=top, bottom=bottom, left=left, right=right)
+    around = bool(crop.top and crop.left)
+    large = (1 - crop.top - crop.bottom) * (1 - crop.left - crop.right) >= rules.kept
+    return crop if crop and (large or not around) and is_filled(track, crop, rules=rules) else Crop()

@@ -31,7 +31,7 @@ def found(tmp_path: Path, video: np.ndarray) -> Crop:
     return borders.find(looked_at(tmp_path / "a.mp4", RULES)[1], rules=Borders())
 
 
-@pytest.mark.parametrize("edges", [(18, 18, 0, 0), (0, 0, 24, 24), (10, 30, 0, 0), (16, 16, 40, 40)])
+@pytest.mark.parametrize("edges", [(18, 18, 0, 0), (0, 0, 24, 24), (0, 0, 88, 88), (16, 16, 40, 40)])
 def test_borders_are_found_and_cropped(tmp_path: Path, edges: tuple[int, int, int, int]) -> None:
     top, bottom, left, right = edges
     inner = scene(20, 144 - top - bottom, 256 - left - right)
@@ -61,6 +61,17 @@ def test_a_thing_on_a_black_ground_a_title_and_the_night_have_none(tmp_path: Pat
     for at in range(20):
         ball[at][(rows - 72) ** 2 + (columns - 60 - 7 * at) ** 2 < 900] = (200, 180, 40)
     assert found(tmp_path, ball) == NONE
+    square = np.zeros((20, 144, 256, 3), np.uint8)
+    for at in range(20):
+        square[at, 40:104, 10 * at : 10 * at + 64] = (40, 80, 230)
+    assert found(tmp_path, square) == NONE
+    square[:, :] = 0
+    square[:, 30:114, 60:196] = (40, 80, 230)
+    assert found(tmp_path, square) == NONE
+    triangle = np.zeros((20, 144, 256, 3), np.uint8)
+    for image in triangle:
+        cv2.fillPoly(image, [np.array([[0, 100], [128, 0], [255, 100]])], (200, 60, 200))
+    assert found(tmp_path, triangle) == NONE
     title = np.zeros((20, 144, 256, 3), np.uint8)
     for image in title:
         cv2.putText(image, "THE END", (50, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 3)
