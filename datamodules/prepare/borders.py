@@ -31,7 +31,7 @@ class Borders:
     crop: bool = True
     black: int = 22
     lit: int = 36
-    share: float = 0.75
+    share: float = 0.7
     least: float = 0.01
     most: float = 0.4
     filled: float = 0.8
