@@ -26,10 +26,11 @@ def test_rows_are_those_of_the_index(finished: Path) -> None:
 
 
 def test_scores_are_further_columns_and_sidecars_in_the_rows_of_the_index(dataset: Path) -> None:
-    path = dataset / "index" / "000000.parquet"
-    table = pq.read_table(path)
-    n = table.num_rows
-    pq.write_table(table.append_column("odd", pa.array(np.arange(n))).append_column("ok", pa.array([True] * n)), path)
+    for path in sorted((dataset / "index").glob("*.parquet"), reverse=True):
+        table = pq.read_table(path)
+        n, first = table.num_rows, path.stem == "000000"
+        odd = pa.array(np.arange(n) if first else [None] * n, pa.int64())
+        pq.write_table(table.append_column("odd", odd).append_column("ok", pa.array([True] * n)), path)
     keys = table["key"].to_pylist()
     (dataset / "scores" / "near").mkdir(parents=True)
     side = pa.table({"key": keys[::-1], "place": np.arange(n)[::-1], "name": ["x"] * n})
