@@ -40,6 +40,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/frame.py
+	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/order.py
 
 # Kills a training run at N random steps; every resumed run must equal the one that was left alone.
 soak: $(STAMP)
