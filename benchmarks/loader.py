@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/loader.py CLIPS [peers=litdata:PYTHON,mosaicml:PYTHON] [rounds=5] [folder=DIR]
 
-CLIPS is a folder of videos: cut to 2 s they are one corpus, the shapes of the quickstart are the other. `pixels` is
-ours (read, verify, decode, scale, batch, float32 in the training process) against the same decoding and scaling with
+CLIPS is a folder of videos: the largest, cut to 2 s, are one corpus, the shapes of the quickstart the other. `pixels`
+is ours (read, verify, decode, scale, batch, float32 in the training process) against the same decoding and scaling with
 PyAV alone in as many processes, and against peers on the same files, who decode as the bare way does (peer.py).
 `latents` is ours (read, verify, pack) against reading the same bytes in the same order and making tensors of them with
 safetensors. All contestants are started first and then take turns, so that what else the machine does hits all alike;
@@ -18,6 +18,9 @@ start are left out with a line. Goals: at least 90 % of bare decoding, at least 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +47,7 @@ from datamodules.prepare.encode import Recipe, encode_with
 from datamodules.shapes.corpus import write_corpus
 from dit_video import log
 from dit_video.media.fit import covering
+from dit_video.media.probe import probe
 from dit_video.shapes import Compression
 
 WORKERS = (1, 2)
@@ -77,6 +81,16 @@ def make(name: str, source: Path, folder: Path) -> None:
     data = clips_of(folder, name, workers=0)
     told = [describe(data, row) for row in data.chosen.rows.tolist()]
     (folder / "clips.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def copy_large(source: Path, target: Path) -> None:
+    """The videos that are as large as the largest: contestants draw clips each in an order of its own."""
+    sizes = {path: probe(path) for path in sorted(source.glob("*.mp4"))}
+    most = max(about.height * about.width for about in sizes.values())
+    target.mkdir(parents=True)
+    for path, about in sizes.items():
+        if about.height * about.width == most:
+            shutil.copy(path, target)
 
 
 def clips_of(folder: Path, name: str, *, workers: int) -> ClipData:
@@ -140,7 +154,7 @@ def reads(folder: Path, name: str, workers: int, samples: int) -> tuple[float, f
 
     def work(number: int, of: int) -> None:
         for place in places[number::of]:
-            load(peer.os.pread(files[place.path].fileno(), place.size, place.offset))
+            load(os.pread(files[place.path].fileno(), place.size, place.offset))
 
     return (*peer.shares(work, workers=workers), samples)
 
@@ -161,7 +175,8 @@ class Contestant:
 
     def __init__(self, *command: str) -> None:
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([*command], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        quiet = {"stderr": subprocess.DEVNULL, "start_new_session": True}
+        self.process = subprocess.Popen([*command], stdin=pipe, stdout=pipe, text=True, **quiet)
         self.ready = self.answer() == ["ready"]
 
     def answer(self) -> list[str]:
@@ -178,8 +193,8 @@ class Contestant:
         return (float(told[2]) / float(told[0]), float(told[2]) / float(told[1])) if len(told) == 3 else None
 
     def end(self) -> None:
-        """Stop it."""
-        self.process.kill()
+        """Stop it, and what it has started."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -245,7 +260,9 @@ def main(arguments: list[str]) -> None:
         folder = Path(settings.get("folder", temporary))
         if not (folder / "videos").is_dir():
             write_corpus(out=str(folder / "videos"), videos=600, images=0)
-        for name, source in {"natural": Path(arguments[0]), "shapes": folder / "videos"}.items():
+        if not (folder / "large").is_dir():
+            copy_large(Path(arguments[0]), folder / "large")
+        for name, source in {"natural": folder / "large", "shapes": folder / "videos"}.items():
             if not (folder / name / "clips.json").is_file():
                 make(name, source, folder / name)
             figures |= measure(name, folder / name, peers, rounds=int(settings.get("rounds", "5")))

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +33,7 @@ TICK = 5.0  # seconds between two looks at silent workers
 SILENT = 30.0  # seconds after which they are reported
 GIVEN_UP = 1800.0  # seconds after which they are started again
 DEATHS = 3  # of workers, without a sample to blame and without a batch in between, that end a run
+PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 IN_BAND = 2**20  # bytes of a tensor that goes through the pipe
 
 
@@ -246,6 +249,8 @@ def enter(worker: int, *, guard: Guard) -> None:  # noqa: ARG001 the first argum
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":  # else one that waits to send a batch outlives a run that is killed
+        ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGKILL)
     ForkingPickler.register(torch.Tensor, reduced)
     guard.enter()
 
