@@ -37,11 +37,11 @@ from torch import Tensor, nn
 
 from benchmarks import peer
 from benchmarks.results import write
-from datamodules import index
 from datamodules.clips import ClipData
+from datamodules.dataset import index
 from datamodules.latents import LatentData
-from datamodules.packs import Pack
-from datamodules.pixels import available
+from datamodules.loading.pixels import available
+from datamodules.order.packs import Pack
 from datamodules.prepare.curate import curate
 from datamodules.prepare.encode import Recipe, encode_with
 from datamodules.shapes.corpus import write_corpus

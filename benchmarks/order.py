@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks import webcorpus
 from benchmarks.results import write
 from datamodules.latents import LatentData
-from datamodules.steps import turns
+from datamodules.order.steps import turns
 from dit_video import log
 from dit_video.models.dit.flops import flops
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datamodules.buckets import buckets
+from datamodules.dataset.buckets import buckets
 
 SIZES = {  # height, width: share
     (1080, 1920): 0.26,

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning import LightningDataModule
 
-from datamodules import captions, index
-from datamodules.buckets import buckets
-from datamodules.captions import caption_tables
-from datamodules.choose import Chosen, announce, choose
-from datamodules.filter import score_tables
-from datamodules.index import Index
-from datamodules.loader import Batches
-from datamodules.order import deal
-from datamodules.packs import Group, Items, items
-from datamodules.pixels import ClipLoader, fitting
-from datamodules.plan import Micros, Plan
-from datamodules.shards import Shards
-from datamodules.steps import micros
+from datamodules.dataset import captions, index
+from datamodules.dataset.buckets import buckets
+from datamodules.dataset.captions import caption_tables
+from datamodules.dataset.choose import Chosen, announce, choose
+from datamodules.dataset.filter import score_tables
+from datamodules.dataset.index import Index
+from datamodules.loading.loader import Batches
+from datamodules.loading.pixels import ClipLoader, fitting
+from datamodules.loading.shards import Shards
+from datamodules.order.packs import Group, Items, items
+from datamodules.order.plan import Micros, Plan
+from datamodules.order.steps import micros
+from datamodules.order.streams import deal
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.seeds import seed_for

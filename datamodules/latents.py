@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning import LightningDataModule
 
-from datamodules import captions, conditions, index
-from datamodules.captions import caption_tables
-from datamodules.choose import Chosen, announce, choose
-from datamodules.conditions import Conditions, frame_counts, settle
-from datamodules.filter import score_tables
-from datamodules.index import Index, LatentIndex
-from datamodules.loader import Batches
-from datamodules.order import deal
-from datamodules.packs import Fill, Items, items
-from datamodules.plan import Micros, Plan
-from datamodules.shards import Shards
-from datamodules.steps import micros
-from datamodules.tokens import PackLoader
+from datamodules.dataset import captions, index
+from datamodules.dataset.captions import caption_tables
+from datamodules.dataset.choose import Chosen, announce, choose
+from datamodules.dataset.filter import score_tables
+from datamodules.dataset.index import Index, LatentIndex
+from datamodules.loading.loader import Batches
+from datamodules.loading.shards import Shards
+from datamodules.loading.tokens import PackLoader
+from datamodules.order import conditions
+from datamodules.order.conditions import Conditions, frame_counts, settle
+from datamodules.order.packs import Fill, Items, items
+from datamodules.order.plan import Micros, Plan
+from datamodules.order.steps import micros
+from datamodules.order.streams import deal
 from dit_video.errors import ConfigError
 from dit_video.models.dit.flops import flops
 from dit_video.shapes import LatentShape

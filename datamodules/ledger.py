@@ -35,11 +35,11 @@ from dit_video.errors import CheckpointError, ConfigError, DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from datamodules.captions import Captions
     from datamodules.clips import ClipData
+    from datamodules.dataset.captions import Captions
     from datamodules.latents import LatentData
-    from datamodules.packs import Items
-    from datamodules.steps import Window
+    from datamodules.order.packs import Items
+    from datamodules.order.steps import Window
 
     Data = LatentData | ClipData
 
@@ -158,7 +158,7 @@ def between(data: Data, first: int, last: int) -> Iterator[Visits]:
 
 def every(window: Window, wanted: NDArray[np.bool_] | None = None) -> Visits:
     """The samples of a window, in the order of its steps and packs; of the rows `wanted` alone, where given."""
-    from datamodules.packs import concatenated
+    from datamodules.order.packs import concatenated
 
     items = concatenated([part.items for part in window.parts])
     pack = np.repeat(np.arange(window.stream.size), np.concatenate([part.counts for part in window.parts]))
@@ -229,7 +229,7 @@ def agree(data: Data, stand: checkpoint.Progress, *, run: str) -> None:
 
 def named(data: Data, names: Sequence[str]) -> tuple[NDArray[np.bool_], list[str]]:
     """Which rows bear one of the names, as their key or their source, and the names that none does."""
-    from datamodules.columns import Texts
+    from datamodules.dataset.columns import Texts
 
     given = Texts(list(names))
     keys, sources = data.index.key.places(given), data.index.source.places(given)
@@ -255,7 +255,7 @@ def lines(data: Data, visits: Visits) -> Iterator[tuple[Any, ...]]:
 
 def drawn(captions: Captions, visits: Visits) -> list[str]:
     """The name of the caption that each sample had; "" where it was dropped."""
-    from datamodules.order import uniform
+    from datamodules.order.streams import uniform
 
     names = list(captions.weights)
     known = np.stack([captions.texts[name].take(visits.items.row).known for name in names])

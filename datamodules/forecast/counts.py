@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from datamodules.clips import ClipData
-from datamodules.conditions import SUFFIX
 from datamodules.latents import LatentData
+from datamodules.order.conditions import SUFFIX
 from dit_video.batch import ClipBatch, Layout, PackBatch, Place
 from dit_video.errors import ConfigError
 from dit_video.parallel.rehearsal import forward_flops
@@ -25,7 +25,7 @@ from dit_video.shapes import Compression, LatentShape, VideoShape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from datamodules.packs import Items
+    from datamodules.order.packs import Items
     from dit_video.parallel.rehearsal import Task
 
 PLACE = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((0, 0),), step_weight=1.0)

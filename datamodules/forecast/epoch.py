@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.packs import Items, concatenated
-from datamodules.steps import turns
+from datamodules.order.packs import Items, concatenated
+from datamodules.order.steps import turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from datamodules.forecast.counts import Counts
-    from datamodules.plan import Plan
-    from datamodules.steps import Window
+    from datamodules.order.plan import Plan
+    from datamodules.order.steps import Window
 
 
 @dataclass(frozen=True, kw_only=True)

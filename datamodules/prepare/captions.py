@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.prepare import rows, store
-from datamodules.prepare.sources import clean_caption
+from datamodules.prepare.curation.sources import clean_caption
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
 

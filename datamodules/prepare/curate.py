@@ -44,14 +44,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datamodules import storage
-from datamodules.prepare import parts, store, workers
-from datamodules.prepare.borders import Borders
-from datamodules.prepare.clip import Found, Rules, first_picture, samples
-from datamodules.prepare.cuts import Cuts
-from datamodules.prepare.schema import FORMAT, MAKING, index_schema, quarantine_schema
-from datamodules.prepare.sources import Source, find_sources, written
-from datamodules.prepare.tally import report
+from datamodules.loading import storage
+from datamodules.prepare import store, workers
+from datamodules.prepare.curation import parts
+from datamodules.prepare.curation.borders import Borders
+from datamodules.prepare.curation.clip import Found, Rules, first_picture, samples
+from datamodules.prepare.curation.cuts import Cuts
+from datamodules.prepare.curation.schema import FORMAT, MAKING, index_schema, quarantine_schema
+from datamodules.prepare.curation.sources import Source, find_sources, written
+from datamodules.prepare.curation.tally import report
 from dit_video import log
 from dit_video.errors import DataError
 from dit_video.media.probe import Limits

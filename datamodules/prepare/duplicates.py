@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules import index, storage
+from datamodules.dataset import index
+from datamodules.loading import storage
 from datamodules.prepare import near, rows, store
 from dit_video import log
 from dit_video.errors import ConfigError, DataError

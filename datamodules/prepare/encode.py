@@ -20,9 +20,9 @@ from einops import rearrange
 from safetensors.torch import save
 from torch import Tensor
 
-from datamodules import index
-from datamodules.buckets import Buckets, buckets
-from datamodules.pixels import ClipLoader
+from datamodules.dataset import index
+from datamodules.dataset.buckets import Buckets, buckets
+from datamodules.loading.pixels import ClipLoader
 from datamodules.prepare import rows, store
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of, load_vae, weights_hash

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.guard import Guard, culprits, ending
-from datamodules.loader import enter, same
+from datamodules.loading.guard import Guard, culprits, ending
+from datamodules.loading.loader import enter, same
 from dit_video import log
 from dit_video.errors import DataError, UserError
 

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules import index
-from datamodules.buckets import Buckets, buckets
+from datamodules.dataset import index
+from datamodules.dataset.buckets import Buckets, buckets
 from datamodules.prepare import rows, store
 from datamodules.prepare.captions import check_name, sidecar_schema
-from datamodules.prepare.sources import clean_caption
+from datamodules.prepare.curation.sources import clean_caption
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of
 from dit_video.pipeline.recaption import load
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from datamodules.pixels import ClipLoader
+    from datamodules.loading.pixels import ClipLoader
     from dit_video.pipeline.recaption import Words
 
 Row = dict[str, str]

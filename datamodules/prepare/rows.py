@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from datamodules import index, storage
-from datamodules.guard import Guard
-from datamodules.pixels import ClipLoader, fitting
+from datamodules.dataset import index
+from datamodules.loading import storage
+from datamodules.loading.guard import Guard
+from datamodules.loading.pixels import ClipLoader, fitting
+from datamodules.loading.shards import Shards
 from datamodules.prepare import store
 from datamodules.prepare.reading import Reading, Rows
-from datamodules.shards import Shards
 from dit_video import log
 from dit_video.errors import ConfigError, DataError, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from datamodules.buckets import Buckets
-    from datamodules.index import Index
+    from datamodules.dataset.buckets import Buckets
+    from datamodules.dataset.index import Index
 
     Pixels = NDArray[np.uint8]
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules import index
-from datamodules.pixels import VIDEO, reduced
+from datamodules.dataset import index
+from datamodules.loading.pixels import VIDEO, reduced
+from datamodules.loading.shards import Shards
 from datamodules.prepare import rows, store
 from datamodules.prepare.imagetext import ImageText, Preparation, load
-from datamodules.shards import Shards
 from dit_video.errors import ConfigError
 from dit_video.media.image import read_image
 from dit_video.media.read import pick

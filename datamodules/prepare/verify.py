@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from datamodules import index, storage
+from datamodules.dataset import index
+from datamodules.loading import storage
+from datamodules.loading.storage import DamagedError, MissingError
 from datamodules.prepare import store
 from datamodules.prepare.workers import cores
-from datamodules.storage import DamagedError, MissingError
 from dit_video import log
 from dit_video.errors import DataError
 

@@ -73,7 +73,9 @@ def child(work: Work, task: object, skip: dict[str, str], pipe: Connection, memo
 def start(work: Work, task: object, skip: dict[str, str], *, memory_gb: float) -> Job:
     """Start a process for a task."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["datamodules.prepare.curate", "datamodules.prepare.clip", "pyarrow.parquet"])
+    context.set_forkserver_preload(
+        ["datamodules.prepare.curate", "datamodules.prepare.curation.clip", "pyarrow.parquet"]
+    )
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=child, args=(work, task, skip, theirs, memory_gb), daemon=True)
     process.start()

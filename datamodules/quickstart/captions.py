@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules import index
+from datamodules.dataset import index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from datamodules import index
 from datamodules.clips import ClipData
+from datamodules.dataset import index
 from datamodules.quickstart.score import psnr
 from dit_video import config, log
 from dit_video.media.write import write

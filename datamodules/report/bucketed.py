@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.buckets import Buckets
+from datamodules.dataset.buckets import Buckets
 from datamodules.report.figures import count, many, percent
 from datamodules.report.page import absent, note
 from datamodules.report.thumbs import sheet

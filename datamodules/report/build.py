@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules import buckets, storage
+from datamodules.dataset import buckets
+from datamodules.loading import storage
 from datamodules.report import style, tables
 from datamodules.report.bucketed import bucketed, explain, place
 from datamodules.report.captions import captions, kinds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules.columns import Texts
+from datamodules.dataset.columns import Texts
 from datamodules.report.figures import count, many, percent
 from datamodules.report.histogram import Axis, histogram, shares
 from datamodules.report.page import absent, note

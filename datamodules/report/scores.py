@@ -18,7 +18,7 @@ from datamodules.report.thumbs import sheet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from datamodules.columns import Texts
+    from datamodules.dataset.columns import Texts
     from datamodules.report.tables import Dataset
     from datamodules.report.thumbs import Thumbs
 

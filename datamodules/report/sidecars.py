@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from datamodules import index, storage
+from datamodules.dataset import index
+from datamodules.loading import storage
 from datamodules.report.figures import count, volume
 from datamodules.report.page import absent, note
 from datamodules.report.tables import entries, sidecars

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules import index, storage
-from datamodules.columns import Texts
+from datamodules.dataset import index
+from datamodules.dataset.columns import Texts
+from datamodules.loading import storage
 from dit_video.errors import DataError
 
 if TYPE_CHECKING:

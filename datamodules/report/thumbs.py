@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules import storage
+from datamodules.loading import storage
+from datamodules.loading.shards import Shards
 from datamodules.report.figures import span
 from datamodules.report.plots import short
-from datamodules.shards import Shards
 from dit_video.errors import DataError
 from dit_video.media.fit import cover
 from dit_video.media.image import read_image

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.prepare.curate import curate
 from datamodules.prepare.encode import Recipe, encode_with
 from dit_video.media.image import write_image

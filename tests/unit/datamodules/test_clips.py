@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import index
 from datamodules.clips import ClipData
+from datamodules.dataset import index
 from dit_video.batch import ClipBatch
 from dit_video.errors import ConfigError, DataError
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.latents import LatentData
 from dit_video.batch import PackBatch
 from dit_video.errors import ConfigError

@@ -14,7 +14,7 @@ from datamodules.clips import ClipData
 from datamodules.forecast.counts import counts
 from datamodules.forecast.epoch import walk
 from datamodules.latents import LatentData
-from datamodules.steps import share
+from datamodules.order.steps import share
 
 MIXED = {"none": 1.0, "first": 1.0, "prefix": 1.0, "suffix": 1.0}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.prepare.captions import captions
 from dit_video.errors import ConfigError, DataError
 

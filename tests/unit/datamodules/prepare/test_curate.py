@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datamodules.prepare.curate import curate
-from datamodules.prepare.scores import SCORES
-from datamodules.prepare.sources import clean_caption
+from datamodules.prepare.curation.scores import SCORES
+from datamodules.prepare.curation.sources import clean_caption
 from dit_video.errors import ConfigError, DataError
 
 CLIPS = Path(__file__).parents[5] / "shared" / "clips"
@@ -126,7 +126,7 @@ def test_captions_are_cleaned() -> None:
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not here")
 def test_real_cuts_are_found() -> None:
-    from datamodules.prepare.cuts import Scorer, shots
+    from datamodules.prepare.curation.cuts import Scorer, shots
     from dit_video.media.read import frames
 
     scorer = Scorer()

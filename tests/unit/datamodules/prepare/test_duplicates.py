@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules import index
-from datamodules.filter import keep
+from datamodules.dataset import index
+from datamodules.dataset.filter import keep
 from datamodules.prepare.curate import curate
 from datamodules.prepare.duplicates import duplicates
 from dit_video.errors import ConfigError, DataError

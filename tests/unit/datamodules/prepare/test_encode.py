@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from datamodules import index
-from datamodules.pixels import to_video
+from datamodules.dataset import index
+from datamodules.loading.pixels import to_video
+from datamodules.loading.shards import Shards
 from datamodules.prepare import encode, rows
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader
-from datamodules.shards import Shards
 from dit_video.errors import ConfigError, DataError
 from dit_video.shapes import Compression
 
@@ -46,7 +46,7 @@ def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
     found = index.load(dataset)
     encode_with(Pool(2.0), found, RECIPE, name="two", batch=3, device=CPU, workers=0)
     latents = index.load_latents(found, "two")
-    from datamodules.buckets import listed
+    from datamodules.dataset.buckets import listed
 
     loader, shards = reader(found, listed(SIZES, time=4, multiple=8), 12.0), Shards()
     for row in range(0, len(found), 5):

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from datamodules.guard import Guard
+from datamodules.loading.guard import Guard
 from datamodules.prepare import reading
 from datamodules.prepare.reading import Reading, Rows
 from dit_video.errors import DataError, UserError

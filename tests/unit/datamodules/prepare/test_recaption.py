@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.prepare.captions import write_sidecar
 from datamodules.prepare.recaption import Job, existing, read_as, recaption, run
 from dit_video.errors import ConfigError, DataError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules import index
-from datamodules.buckets import listed
+from datamodules.dataset import index
+from datamodules.dataset.buckets import listed
 from datamodules.prepare import rows, store
 from datamodules.prepare.rows import Stage, by_shard, reader
 from dit_video.errors import ConfigError, DataError, StorageError

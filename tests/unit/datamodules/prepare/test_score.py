@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from datamodules import index
-from datamodules.filter import keep
+from datamodules.dataset import index
+from datamodules.dataset.filter import keep
+from datamodules.loading.shards import Shards
 from datamodules.prepare.captions import write_sidecar
 from datamodules.prepare.imagetext import load
 from datamodules.prepare.score import Frames, load_head, rate, score
-from datamodules.shards import Shards
 from dit_video.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from fake import zoo
 
-from datamodules.prepare import clip, curate, parts, workers
-from datamodules.prepare.clip import Rules
+from datamodules.prepare import curate, workers
 from datamodules.prepare.curate import Shard, curate_shard
-from datamodules.prepare.sources import Source, written
+from datamodules.prepare.curation import clip, parts
+from datamodules.prepare.curation.clip import Rules
+from datamodules.prepare.curation.sources import Source, written
 from dit_video.media.write import write
 
 

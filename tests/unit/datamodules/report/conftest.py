@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.columns import Texts
+from datamodules.dataset.columns import Texts
 from datamodules.report import figures
 from datamodules.report.tables import NUMBERS, TEXTS, Dataset, Refused
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules import buckets
-from datamodules.pixels import available
+from datamodules.dataset import buckets
+from datamodules.loading.pixels import available
 from datamodules.report.bucketed import bucketed, explain, place
 from datamodules.report.thumbs import Thumbs
 from tests.unit.datamodules.report.conftest import Reader, dataset_of

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake.web import serve
 
-from datamodules import buckets
+from datamodules.dataset import buckets
 from datamodules.prepare.captions import write_sidecar
 from datamodules.report.build import page as html_of
 from datamodules.report.build import report

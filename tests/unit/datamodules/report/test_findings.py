@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules import buckets
+from datamodules.dataset import buckets
 from datamodules.report.bucketed import place
 from datamodules.report.captions import Kind
 from datamodules.report.findings import GOOD, Facts, Finding, findings, listed

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from datamodules.columns import Texts
+from datamodules.dataset.columns import Texts
 from datamodules.report.scores import ALIKE, ENDS, border, ladder, scores, varied
 from datamodules.report.style import SCRIPT
 from datamodules.report.thumbs import Thumbs

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules import index
+from datamodules.dataset import index
 from datamodules.report import tables
 from dit_video.errors import DataError
 

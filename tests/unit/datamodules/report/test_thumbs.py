@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from datamodules.loading.shards import Shards
 from datamodules.report import tables
 from datamodules.report.thumbs import FRAMES, TALL, WIDEST, Picture, Thumbs, fitted, size_of, webp
-from datamodules.shards import Shards
 from dit_video.media.image import encode_image
 from tests.unit.datamodules.report.conftest import Reader, dataset_of
 

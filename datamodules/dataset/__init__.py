@@ -1,0 +1,1 @@
+"""What there is: the index of datasets and sidecars, and which of its samples take part."""

@@ -1,0 +1,1 @@
+"""What comes when: a pure function of the index, the seed and the step."""
