@@ -25,6 +25,7 @@ MOST_LOOKS = 4000
 LINES = 480  # short side at which sharpness and text are judged
 COLUMNS = 64  # of the maps
 FLOW_SIDE = 128  # longer side of the frames of which the flow is taken
+FLOW_SECONDS = 0.11  # between two flows, at least: neighbours are alike, and a flow costs as much as all else together
 THUMBNAIL = 96  # longer side
 BLOCK = 8  # pixels
 REPEATED = 1.5  # a frame of which no block changes by more than this, of 255, repeats the one before
@@ -45,7 +46,8 @@ class Look:
 class Track:
     """What is known of the frames of a video so far, one entry a frame; `looks` are fewer.
 
-    `flow` (16, 16): optical flow from the frame before, in short sides. `difference`: mean difference to it, 0 to 255.
+    `flow` (16, 16): optical flow from the frame before, in short sides; NaN where it was not taken.
+    `difference`: mean difference to it, 0 to 255.
     `repeated`: whether it is the same but for noise.
     `rows` (h, 64) and `columns` (64, w): the lightest that each place ever was, for borders.
     """
@@ -104,14 +106,14 @@ class Pass:
         self.scorer, self.flower = Scorer(), cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self.every, self.threshold = max(LOOK_SECONDS, seconds / MOST_LOOKS), threshold
         self.grey: NDArray[np.uint8] | None = None
-        self.next = 0.0
+        self.next = self.flow_next = 0.0
 
     def see(self, image: NDArray[np.uint8], *, time: float, interlaced: bool) -> bool:
         """Note a frame, RGB (h, w, 3); whether it should be looked at."""
         track = self.track
         change = self.scorer.change(image)
         grey = resized(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), longest=FLOW_SIDE)
-        self.compare(grey)
+        self.compare(grey, time=time)
         track.times.append(time)
         track.changes.append(change)
         track.pictures.append(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8))
@@ -122,7 +124,7 @@ class Pass:
         self.next = time + self.every if due else self.next
         return due
 
-    def compare(self, grey: NDArray[np.uint8]) -> None:
+    def compare(self, grey: NDArray[np.uint8], *, time: float) -> None:
         """Note how a small grey frame differs from the last."""
         flow, difference, repeated = np.zeros((SIDE, SIDE), np.float32), 0.0, False
         if self.grey is not None and self.grey.shape == grey.shape:
@@ -130,7 +132,10 @@ class Pass:
             blocks = max(1, grey.shape[1] // BLOCK), max(1, grey.shape[0] // BLOCK)
             repeated = float(cv2.resize(change, blocks, interpolation=cv2.INTER_AREA).max()) < REPEATED
             difference = float(change.mean())
-            if not repeated and min(grey.shape) >= 2 * BLOCK:
+            if not repeated and min(grey.shape) >= 2 * BLOCK and time < self.flow_next:
+                flow = np.full((SIDE, SIDE), np.nan, np.float32)
+            elif not repeated and min(grey.shape) >= 2 * BLOCK:
+                self.flow_next = time + FLOW_SECONDS
                 flows = self.flower.calc(self.grey, grey, None)  # type: ignore[call-overload]
                 speed = np.hypot(flows[..., 0], flows[..., 1]) / min(grey.shape)
                 flow = cv2.resize(speed, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

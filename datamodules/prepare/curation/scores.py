@@ -46,14 +46,21 @@ def motion(track: Track, span: tuple[int, int], crop: Crop, *, fps: float) -> di
         return dict.fromkeys(TIME, float("nan"))
     change = np.asarray(track.difference[start + 1 : end])
     flow = np.stack(track.flow[start + 1 : end]).astype(np.float64)
+    moving = ~np.asarray(track.repeated[start + 1 : end])
+    taken = moving & np.isfinite(flow[:, 0, 0])
     rows, columns = crop.well_inside(*flow.shape[1:])
     most = np.sort(change)[::-1][: math.ceil(len(change) / 10)]
     seconds = max(track.times[end - 1] - track.times[start], 0.5 / fps)
     return {
-        "motion": float(flow[:, rows, columns].mean((1, 2)).sum()) / shorter(track, crop) / seconds,
+        "motion": moved(flow[taken][:, rows, columns], int(moving.sum())) / shorter(track, crop) / seconds,
         "still": float(np.mean(track.repeated[start + 1 : end])),
         "slides": float(most.sum() / change.sum()) if change.sum() > 0 else float("nan"),
     }
+
+
+def moved(flow: NDArray[np.float64], count: int) -> float:
+    """Flow of `count` frames that move, by those of which it was taken; NaN where of none."""
+    return float(flow.mean()) * count if len(flow) else (float("nan") if count else 0.0)
 
 
 def shorter(track: Track, crop: Crop) -> float:

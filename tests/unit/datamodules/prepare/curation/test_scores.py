@@ -59,7 +59,9 @@ def test_motion_is_per_second_and_not_per_frame(tmp_path: Path) -> None:
 def test_frames_that_repeat_are_still(tmp_path: Path) -> None:
     assert scored(tmp_path, pan(0.0))["still"] == 1
     assert scored(tmp_path, pan(0.0))["motion"] == 0
-    assert scored(tmp_path, pan(1.0, hold=2))["still"] == pytest.approx(0.5, abs=0.05)
+    held = scored(tmp_path, pan(1.0, hold=2))
+    assert held["still"] == pytest.approx(0.5, abs=0.05)
+    assert held["motion"] == pytest.approx(scored(tmp_path, pan(1.0))["motion"], rel=0.3)
 
 
 def test_a_slide_show_changes_in_few_jumps(tmp_path: Path) -> None:
