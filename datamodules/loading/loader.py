@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -33,6 +34,7 @@ TICK = 5.0  # seconds between two looks at silent workers
 SILENT = 30.0  # seconds after which they are reported
 GIVEN_UP = 1800.0  # seconds after which they are started again
 DEATHS = 3  # of workers, without a sample to blame and without a batch in between, that end a run
+ENDED = "DataLoader worker (pid"  # in what torch raises of a process that has ended, not of what one has raised
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 IN_BAND = 2**20  # bytes of a tensor that goes through the pipe
 
@@ -155,6 +157,7 @@ class Fleet:
                 timeout=TICK,
             )
         )
+        watch(found)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, before)  # torch's would raise in the midst of a training step
         try:
@@ -184,7 +187,7 @@ class Fleet:
                     silent += TICK
                     self.report(silent)
                     continue
-                if "DataLoader worker" in str(error):
+                if ENDED in str(error):
                     raise DiedError("a loader process has ended") from error
                 raise
             if isinstance(answer, UserError):
@@ -234,6 +237,25 @@ class Answers:
                 return self.loader[micro]
         except UserError as error:
             return error
+
+
+def watch(found: Any) -> None:
+    """End all workers of a DataLoader's iterator, and the pipe they answer through, as soon as one of them has ended.
+
+    One that ends while it sends leaves half an answer. The others keep the pipe open: the rest would be waited for,
+    for ever.
+    """
+
+    processes, pipe = [*found._workers], found._worker_result_queue._writer
+
+    def look() -> None:
+        wait([process.sentinel for process in processes])
+        for process in processes:
+            process.kill()
+            process.join()
+        pipe.close()  # only now, so that who reads the end of it finds them ended
+
+    threading.Thread(target=look, name="watch", daemon=True).start()
 
 
 def same(item: Any) -> Any:

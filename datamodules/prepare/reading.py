@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.loading.guard import Guard, culprits, ending
-from datamodules.loading.loader import enter, same
+from datamodules.loading.loader import ENDED, enter, same, watch
 from dit_video import log
 from dit_video.errors import DataError, UserError
 
@@ -68,7 +68,7 @@ class Reading:
                     deaths = 0
                     yield row, found if isinstance(found, UserError) else found.numpy()
             except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+                if ENDED not in str(error):
                     raise
             else:
                 return
@@ -96,6 +96,8 @@ class Reading:
                 timeout=TICK if self.workers else 0,
             )
         )
+        if self.workers:
+            watch(found)
         signal.signal(signal.SIGCHLD, before)  # torch's would raise in the midst of the model's work
         try:
             while (answer := self.awaited(found)) is not None:

@@ -114,6 +114,40 @@ def test_a_process_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     assert (tmp_path / "stopped").exists()
 
 
+def test_a_process_that_ends_while_it_sends_is_no_wait_for_ever() -> None:
+    class Sender(Decoder):
+        def __getitem__(self, micro: Micro) -> Loaded:
+            loaded = super().__getitem__(micro)
+            return replace(loaded, batch=loaded.batch.repeat(2**16))  # more than a pipe holds
+
+    def end() -> None:
+        time.sleep(0.3)  # by now the batch before is half sent
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def late(*_: object) -> None:
+        raise AssertionError("waiting for ever")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    try:
+        found = []
+        for batch in Batches(Sender({6: end}), micros(7), workers=2, max_bad_fraction=0.01):
+            found += batch[:2].tolist()
+            time.sleep(0.5 if len(found) == 2 else 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert found == [-1 if row == 6 else row for row in range(14)]
+
+
+def test_a_bug_of_ours_in_a_worker_is_told_as_it_is() -> None:
+    def bug() -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        rows(Decoder({4: bug}), count=4, workers=1)
+
+
 def test_processes_that_keep_ending_of_no_sample_s_fault_end_the_run() -> None:
     parent = os.getpid()
     made = Decoder(every=lambda: os._exit(3) if torch.utils.data.get_worker_info() and os.getpid() != parent else 0)
