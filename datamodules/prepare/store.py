@@ -21,7 +21,7 @@ import re
 import secrets
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +97,9 @@ def claim(path: Path, *, wait: bool = False) -> Claim | None:
         except OSError as error:
             log.get("dit_video.datamodules").warning("%s cannot be locked: %s", path.parent, error.strerror)
             return Claim(place, handle)
-        if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
-            return Claim(place, handle)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), place.stat()):
+                return Claim(place, handle)
         os.close(handle)  # who had it removed it meanwhile
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import multiprocessing
 import subprocess
 import sys
 import tarfile
@@ -49,6 +50,24 @@ def test_failure_leaves_what_was_there(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def take_turns(path: Path, times: int) -> None:
+    for _ in range(times):
+        with store.alone(path):
+            pass
+
+
+def test_many_processes_take_turns(tmp_path: Path) -> None:
+    processes = [
+        multiprocessing.get_context("fork").Process(target=take_turns, args=(tmp_path / "recipe.json", 300))
+        for _ in range(8)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 8
 
 
 def other(path: Path) -> subprocess.Popen[str]:
