@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from dit_video import log
 from dit_video.errors import ConfigError
 
+HASH = re.compile("[0-9a-f]{64}")
 BLOCK = 4096  # bytes a file takes at least
 KEPT = 0.9  # share of the bound that is left after making room
 PATIENCE = 2.0  # seconds for which the lock is waited for; then the bytes are not kept
@@ -40,7 +42,7 @@ class Cache:
 
     def get(self, sha256: str) -> bytes | None:
         """The bytes of that hash, or None where they are not kept."""
-        if not self.on:
+        if not self.on or not HASH.fullmatch(sha256):  # an index may say anything, a path of yours too
             return None
         path = self._path(sha256)
         try:
@@ -58,7 +60,7 @@ class Cache:
 
     def put(self, sha256: str, data: bytes) -> None:
         """Keep bytes of that hash, if they have room at all."""
-        if not self.on or taken(len(data)) > self.bound:
+        if not self.on or not HASH.fullmatch(sha256) or taken(len(data)) > self.bound:
             return
         path = self._path(sha256)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

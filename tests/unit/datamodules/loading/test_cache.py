@@ -43,6 +43,16 @@ def test_damaged_files_are_thrown_away(tmp_path: Path) -> None:
     assert kept.get(name) == data
 
 
+def test_what_is_no_hash_touches_no_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"precious")
+    kept = Cache(tmp_path / "cache", gigabytes=1)
+    for name in (str(mine), "../mine"):
+        assert kept.get(name) is None
+        kept.put(name + "2", b"other")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+
+
 def test_the_least_recently_read_make_room(tmp_path: Path) -> None:
     kept = Cache(tmp_path, gigabytes=10 * BLOCK / 1e9)
     items = [item(number) for number in range(11)]
