@@ -1,7 +1,8 @@
 """What one source gave, kept on disk until its shard is whole.
 
 So a shard that is interrupted, or whose process crashes over a file, does not begin again: only that file is lost.
-A part stands where its JSON stands; it is written last.
+A part stands where its JSON stands, which is written last, and the media are those it has the hashes of: after a loss
+of power a file may have its name and not its bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.prepare.curation.clip import Dropped, Found, Sample
+from datamodules.prepare.store import sha256
 
 NONE = float("nan")
 
@@ -33,7 +35,10 @@ def save(place: Path, found: Found) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     for at, sample in enumerate(found.samples):
         place.with_name(f"{place.name}.{at}").write_bytes(sample.media)
-    samples = [{"suffix": each.suffix, "row": each.row, "scores": each.scores} for each in found.samples]
+    samples = [
+        {"suffix": each.suffix, "sha256": sha256(each.media), "row": each.row, "scores": each.scores}
+        for each in found.samples
+    ]
     dropped: list[dict[str, Any]] = []
     for piece in found.dropped:
         picture = None if piece.thumbnail is None else base64.b64encode(piece.thumbnail).decode()
@@ -48,13 +53,21 @@ def load(place: Path) -> Found | None:
     try:
         kept = json.loads(place.with_name(f"{place.name}.json").read_text(encoding="utf-8"))
         samples = [
-            Sample(media=place.with_name(f"{place.name}.{at}").read_bytes(), **each)
+            Sample(media=sound(place.with_name(f"{place.name}.{at}"), each.pop("sha256")), **each)
             for at, each in enumerate(kept["samples"])
         ]
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None
     dropped = [
         Dropped(**each | {"thumbnail": None if each["thumbnail"] is None else base64.b64decode(each["thumbnail"])})
         for each in kept["dropped"]
     ]
     return Found(samples=samples, dropped=dropped)
+
+
+def sound(path: Path, expected: str) -> bytes:
+    """The bytes of a file; ValueError where they are not those of the hash."""
+    data = path.read_bytes()
+    if sha256(data) != expected:
+        raise ValueError(f"{path} is torn")
+    return data

@@ -30,6 +30,9 @@ def test_nan_comes_back_as_nan(tmp_path: Path) -> None:
 def test_torn_is_none(tmp_path: Path) -> None:
     sample = Sample(suffix="mp4", media=b"x", row={}, scores={})
     parts.save(tmp_path / "0", Found(samples=[sample], dropped=[]))
+    assert parts.load(tmp_path / "0") is not None
+    (tmp_path / "0.0").write_bytes(b"")  # as after a loss of power
+    assert parts.load(tmp_path / "0") is None
     (tmp_path / "0.0").unlink()
     assert parts.load(tmp_path / "0") is None
     (tmp_path / "0.json").write_text('{"samples": [')
