@@ -81,6 +81,8 @@ def check(given: Mapping[str, Any], takes: signature.Signature, *, name: str) ->
                 raise ConfigError(f"{key} is not set; add {key}=VALUE ({name} needs it)")
         elif expected := config.mismatch(given[key], argument.annotation):
             raise ConfigError(f"{key} must be {expected}, got {config.show(given[key])}")
+        elif argument.required and given[key] == "":  # as a path it would be the present folder
+            raise ConfigError(f"{key} is empty; add {key}=VALUE ({name} needs it)")
 
 
 def described(called: Callable[..., Any]) -> list[str]:

@@ -42,6 +42,7 @@ def test_the_function_is_called_with_what_was_given(tmp_path: Path) -> None:
         (["dataset=x"], "recaptioner is not set; add recaptioner=VALUE"),
         (["dataset=x", "recaptioner=y", "batch=many"], "batch must be int, got 'many'"),
         (["dataset"], "'dataset' is not key=value"),
+        (["dataset=", "recaptioner=y"], "dataset is empty; add dataset=VALUE (prepare needs it)"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
