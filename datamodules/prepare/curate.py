@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -54,7 +55,7 @@ from datamodules.prepare.curation.schema import FORMAT, MAKING, index_schema, qu
 from datamodules.prepare.curation.sources import Source, find_sources, written
 from datamodules.prepare.curation.tally import report
 from dit_video import log
-from dit_video.errors import DataError
+from dit_video.errors import ConfigError, DataError
 from dit_video.media.probe import Limits
 from dit_video.seeds import rng
 
@@ -254,10 +255,17 @@ def curate(
     folder, target = Path(source), Path(dataset)
     if not storage.is_local(dataset):
         raise DataError(f"dataset={dataset} must be a folder; when it is finished, copy it to where it is served from")
-    if not 0 < min_seconds <= max_seconds:
-        raise DataError(f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}")
+    if not 0 < min_seconds <= max_seconds < float("inf"):
+        raise DataError(
+            f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}, and that a number"
+        )
     if longest is not None and longest < LEAST_LONGEST:
         raise DataError(f"longest={longest} must be at least {LEAST_LONGEST} pixels, or null for sizes as they are")
+    least = {"shard_samples": (shard_samples, 1), "workers": (workers or 0, 0), "cut_threshold": (cut_threshold, 0)}
+    least |= {"crf": (crf, 0), "file_seconds": (file_seconds, 1), "memory_gb": (memory_gb, 1)}
+    for key, (value, low) in least.items():
+        if not value >= low:  # nor for a NaN
+            raise ConfigError(f"{key}={value:g} must be at least {low}")
     cuts = Cuts(threshold=cut_threshold)
     rules = Rules(
         max_seconds=max_seconds,
@@ -271,6 +279,7 @@ def curate(
     sources, ignored = find_sources(folder, Path(captions_csv) if captions_csv else None)
     shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
     numbers = set(store.share(part, [shard.number for shard in shards]))
+    writable(target)
     mine = [shard for shard in shards if shard.number in numbers]
     todo = [shard for shard in mine if not finished(shard)]
     log.say(
@@ -278,10 +287,22 @@ def curate(
     )
     make(todo, processes=workers, seconds=file_seconds, memory_gb=memory_gb)
     missing = [shard.number for shard in shards if not finished(shard)]
-    if missing:
+    if held := numbers.intersection(missing):
+        log.say(f"shards in the hands of another process: {len(held)}, the first {min(held):06d}; let it finish")
+    elif missing:
         log.say(f"part={part} is done; {len(missing)} shards of other parts are not, the first is {missing[0]:06d}")
     else:
         report(target, len(shards), ignored)
+
+
+def writable(dataset: Path) -> None:
+    """Make the folder of a dataset; ConfigError where that cannot be, or nothing can be written to it."""
+    try:
+        dataset.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"dataset={dataset} cannot be made ({error.strerror}); choose another dataset=DIR") from error
+    if not os.access(dataset, os.W_OK | os.X_OK):
+        raise ConfigError(f"dataset={dataset} cannot be written to; choose another dataset=DIR, or change its rights")
 
 
 def deal(sources: Sequence[Source], rules: Rules, *, folder: Path, dataset: Path, shard_samples: int) -> list[Shard]:

@@ -4,11 +4,13 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from datamodules.prepare import store
 from datamodules.prepare.curate import curate
 from datamodules.prepare.curation.scores import SCORES
 from datamodules.prepare.curation.sources import clean_caption
@@ -117,6 +119,33 @@ def test_mistakes(raw: Path, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("name,text\n")
     with pytest.raises(DataError, match="columns file,caption"):
         curate(source=str(raw), dataset=str(tmp_path / "y"), captions_csv=str(tmp_path / "bad.csv"), workers=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"shard_samples": 0}, {"workers": -1}, {"crf": -1}, {"cut_threshold": math.nan}, {"memory_gb": 0.0}],
+    ids=str,
+)
+def test_a_number_out_of_its_range(wrong: dict[str, Any], raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be at least"):
+        curate(source=str(raw), dataset=str(tmp_path / "x"), **wrong)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_dataset_that_cannot_be_made(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(ConfigError, match=r"cannot be made .*choose another dataset=DIR"):
+            curate(source=str(raw), dataset=str(tmp_path / place), workers=0)
+
+
+def test_shards_that_another_process_makes_are_said_to_be_its(
+    raw: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset / "index/000003.parquet").unlink()
+    monkeypatch.setattr(store, "claim", lambda path: None)
+    curate(source=str(raw), dataset=str(dataset), workers=0)
+    assert "shards in the hands of another process: 1, the first 000003" in capsys.readouterr().out
 
 
 def test_captions_are_cleaned() -> None:
