@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
@@ -94,12 +95,12 @@ class Thumbs:
 
     def made(self) -> Iterator[str]:
         """Read and decode what was asked for: a rule of style for each picture, as they are done."""
-        shards = Shards()
 
         def data_of(item: tuple[Picture, int]) -> bytes:
             picture, number = item
             try:
-                return self.given.get(number) or webp(self.frames(shards, picture))
+                with closing(Shards()) as shards:  # the files that one keeps open are no two threads' to share
+                    return self.given.get(number) or webp(self.frames(shards, picture))
             except DataError as error:
                 self.failed[picture.row] = str(error)
                 return b""

@@ -37,6 +37,20 @@ def test_a_picture_is_made_once_however_often_it_is_shown(finished: Path) -> Non
     assert not thumbs.failed
 
 
+def test_no_two_threads_share_open_files(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thumbs = Thumbs(dataset=tables.load(str(finished)))
+    thumbs.tile(0)
+    thumbs.tile(1)
+    used: list[Shards] = []
+
+    def frames(_: Thumbs, shards: Shards, __: Picture) -> list[np.ndarray]:
+        used.append(shards)
+        return [np.zeros((2, 2, 3), np.uint8)]
+
+    monkeypatch.setattr(Thumbs, "frames", frames)
+    assert len(list(thumbs.made())) == len({id(shards) for shards in used}) == 2
+
+
 def test_damage_is_counted_and_shown(dataset: Path) -> None:
     path = dataset / "clips" / "000000.tar"
     data = bytearray(path.read_bytes())
