@@ -16,7 +16,7 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -148,15 +148,16 @@ def fetch(spans: Sequence[Span], *, patience: float = PATIENCE) -> list[bytes | 
 
 @dataclass
 class Tries:
-    """How long to go on asking storage that does not answer."""
+    """How long to go on asking storage that does not answer, from the first time that it does not."""
 
     patience: float
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
     pause: float = PAUSES[0]
     what: str = ""
 
     def again(self, what: str, error: Exception) -> None:
         """Wait a little longer than last time, with one line at the first; StorageError after `patience` seconds."""
+        self.started = self.started or time.monotonic()
         waited = time.monotonic() - self.started
         if waited >= self.patience:
             raise StorageError(
@@ -172,7 +173,7 @@ class Tries:
 
     def over(self) -> None:
         """Say that storage answers again, if it did not."""
-        if self.what:
+        if self.started is not None:
             waited = time.monotonic() - self.started
             log.get("dit_video.datamodules").warning("%s can be read again, after %.0f s", self.what, waited)
 

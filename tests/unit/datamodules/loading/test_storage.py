@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from fake.web import Server, serve
 
 from datamodules.loading import storage
-from datamodules.loading.storage import DamagedError, MissingError, Span
+from datamodules.loading.storage import DamagedError, MissingError, Span, Tries
 from dit_video.errors import DataError, StorageError
 
 DATA = bytes(range(256)) * 4096
@@ -95,6 +96,20 @@ def test_storage_that_stays_away_stops_the_run(web: Server) -> None:
         storage.exists(path, patience=0.05)
     web.fault = lambda path: None
     assert storage.read(path) == DATA
+
+
+def test_patience_begins_with_the_first_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    tries = Tries(patience=300)
+    now[0] += 1000  # that a long list of files took
+    tries.again("a", OSError("refused"))
+    now[0] += 299
+    tries.again("a", OSError("refused"))
+    now[0] += 1
+    with pytest.raises(StorageError, match="for 300 s"):
+        tries.again("a", OSError("refused"))
 
 
 def test_no_answer_is_a_time_out(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
