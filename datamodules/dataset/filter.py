@@ -123,9 +123,17 @@ def score(found: Index, name: str) -> Scores:
     """A score by row, NaN where unknown; ConfigError with the nearest and all known ones where there is none."""
     if name in BASIC:
         return np.asarray(getattr(found, name), np.float64)
-    choices = known(found, name.rpartition(".")[0])
+    kind = name.rpartition(".")[0]
+    choices = known(found, kind)
     if name not in choices:
         near = config.nearest(name, choices)
+        lacking = kind and not any(choice.startswith(f"{kind}.") for choice in choices)
+        if lacking and (kind == "duplicates" or near.startswith("there is")):
+            step = "step=duplicates" if kind == "duplicates" else f"step=score name={kind}"
+            raise ConfigError(
+                f"{KEY}.{name}: there is no scores/{kind}; make it with: "
+                f"python -m datamodules.prepare {step} dataset={found.folders[0]}"
+            )
         listed = near if near.startswith("there is") else f"{near} There are {', '.join(choices)}"
         raise ConfigError(f"{KEY}.{name} is not a score; {listed}")
     return index.load_score(found, name)

@@ -69,6 +69,8 @@ def test_mistakes_name_the_key(scored: index.Index) -> None:
         by_score.keep(scored, {"look": {"copi": [0, 1]}})
     with pytest.raises(ConfigError, match=r"qqq is not a score; there is frames, height"):
         by_score.keep(scored, {"qqq": [0, 1]})
+    with pytest.raises(ConfigError, match=r"there is no scores/duplicates; make it with: .* step=duplicates dataset="):
+        by_score.keep(scored, {"duplicates": {"copy": [None, 0]}})
     with pytest.raises(DataError, match=r"leaves none of 30 samples: 30 with frames < 1000; widen it"):
         by_score.keep(scored, {"frames": [1000, None]})
 
