@@ -110,16 +110,19 @@ def curate_shard(shard: Shard, skip: Mapping[str, str], report: workers.Report) 
     try:
         if not finished(shard):
             make_parts(shard, skip, report)
-            assemble(shard)
+            assemble(shard, report)
     finally:
         held.release()
 
 
-def assemble(shard: Shard) -> None:
-    """Write a shard from its parts: tar, then quarantine, then index."""
+def assemble(shard: Shard, report: workers.Report) -> None:
+    """Write a shard from its parts: tar, then quarantine, then index.
+
+    Each source is reported again: the time that a process may be silent is a file's, not that of all of a slow disk.
+    """
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    members = shard_members(shard, rows=rows, refused=refused)
+    members = shard_members(shard, report, rows=rows, refused=refused)
     places, digest = store.write_tar(shard.dataset / "clips" / f"{shard.number:06d}.tar", members)
     for row, place in zip(rows, places, strict=True):
         offset, size = place[row["media_name"]]
@@ -182,10 +185,11 @@ def resident() -> int:
 
 
 def shard_members(
-    shard: Shard, *, rows: list[dict[str, Any]], refused: list[dict[str, Any]]
+    shard: Shard, report: workers.Report, *, rows: list[dict[str, Any]], refused: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Samples of a shard from its parts, one source in memory at a time; fills in `rows` and `refused`."""
     for at, source in enumerate(shard.sources):
+        report(source.path)
         found = parts.load(shard.making() / f"{at:05d}")
         if found is None:
             raise DataError(f"a part of shard {shard.number} of {shard.dataset} has vanished; run step=curate again")

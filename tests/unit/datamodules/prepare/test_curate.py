@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from datamodules.prepare import store
-from datamodules.prepare.curate import curate
+from datamodules.prepare.curate import Shard, assemble, curate
+from datamodules.prepare.curation import parts
+from datamodules.prepare.curation.clip import Rules
 from datamodules.prepare.curation.scores import SCORES
-from datamodules.prepare.curation.sources import clean_caption
+from datamodules.prepare.curation.sources import Source, clean_caption
 from dit_video.errors import ConfigError, DataError
 
 CLIPS = Path(__file__).parents[5] / "shared" / "clips"
@@ -40,6 +42,18 @@ def test_webdataset_reads_the_shards(finished: Path) -> None:
         assert json.loads(sample["json"])["source"] == row["source"]
     del dataset
     gc.collect()
+
+
+def test_a_shard_is_not_silent_while_it_is_written(tmp_path: Path) -> None:
+    sources = tuple(Source(path=name, caption="") for name in "abc")
+    rules = Rules(max_seconds=2.0, min_seconds=0.5, crf=14)
+    shard = Shard(number=0, folder=tmp_path, dataset=tmp_path / "new", sources=sources, rules=rules, plan="p")
+    for at in range(len(sources)):
+        parts.save(shard.making() / f"{at:05d}", parts.refused("why", None))
+    told: list[str] = []
+    assemble(shard, told.append)
+    assert told == ["a", "b", "c"]
+    assert shard.table("index").is_file()
 
 
 def test_a_corrupt_file_is_quarantined_and_the_rest_works(finished: Path) -> None:
