@@ -163,6 +163,8 @@ class Fill:
         tokens = waiting.tokens
         if len(tokens) and int(tokens.max()) > self.length:
             raise AssertionError(f"a sample of {tokens.max()} tokens does not fit into {self.length}")
+        if len(tokens) and int(tokens.min()) < 1:  # the packs of it have no end, nor the memory they are written to
+            raise AssertionError(f"a sample has {tokens.min()} tokens")
         return fill(tokens, self.length, max(self.lookahead, 1))
 
 

@@ -107,3 +107,8 @@ def test_columns_of_packs_are_those_of_their_items() -> None:
 def test_what_fits_into_no_pack_is_a_mistake_of_ours() -> None:
     with pytest.raises(AssertionError, match="41 tokens"):
         list(pack([made_of([3, 41])], Fill(length=LENGTH, lookahead=1), stream=0))
+
+
+def test_a_sample_without_tokens_is_refused() -> None:
+    with pytest.raises(AssertionError, match="a sample has 0 tokens"):
+        list(pack([made_of([3, 0, 4, 0, 5, 2])], Fill(length=LENGTH, lookahead=2), stream=0))
