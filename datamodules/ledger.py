@@ -28,6 +28,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from datamodules import commands
+from datamodules.loading import storage
 from dit_video import checkpoint, config, log
 from dit_video.checkpoint.folder import candidates
 from dit_video.errors import CheckpointError, ConfigError, DataError
@@ -133,6 +134,10 @@ def of_run(folder: str, *, dataset: str | None) -> Data:
         if not isinstance(settings["dataset"], str):
             raise ConfigError(f"run={folder} has several datasets; they must lie where they lay, without dataset=")
         settings["dataset"] = dataset
+    elif isinstance(settings["dataset"], str) and not storage.exists(storage.join(settings["dataset"], "dataset.json")):
+        raise DataError(
+            f"the dataset of {folder} is not in {settings['dataset']}; say where it lies now by dataset=DIR"
+        )
     config.check({"datamodules": {"_target_": target, **settings}})
     module, _, name = target.rpartition(".")
     made: Data = getattr(import_module(module), name)(**settings)

@@ -137,6 +137,9 @@ def test_another_dataset_or_order_is_refused(
     refused(capsys, [f"run={tmp_path / 'run'}", "find=x", f"dataset={moved}"], hint="is not the one that")
     shutil.rmtree(tmp_path / "run/checkpoints")
     refused(capsys, [f"run={tmp_path / 'run'}", "find=x"], hint="has no checkpoint yet")
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace(str(trained.dataset), "gone"), encoding="utf-8")
+    refused(capsys, [f"run={tmp_path / 'run'}", "steps=0:1"], hint="not in gone; say where it lies now by dataset=DIR")
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *, hint: str) -> None:
