@@ -1,4 +1,4 @@
-"""Clips in pixels, for the VAE and the recaptioner: batches of one bucket, in the order of DESIGN.md section 4."""
+"""Clips in pixels, for the VAE and the recaptioner: batches of one bucket, in the order of order/streams.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latent clips in packs, for the DiT: sequences of fixed length, in the order of DESIGN.md section 4."""
+"""Latent clips in packs, for the DiT: sequences of fixed length, in the order of order/streams.py."""
 
 from __future__ import annotations
 

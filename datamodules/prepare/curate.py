@@ -1,4 +1,4 @@
-"""step=curate: a folder of videos and images becomes shards, an index and a quarantine (DESIGN.md section 3).
+"""step=curate: a folder of videos and images becomes shards, an index and a quarantine (docs/architecture.md).
 
 - Sources are dealt to shards by a shuffle that depends on their names alone, so shards are alike.
 - A shard is a pure function of its sources and the rules: curating twice gives the same bytes.

@@ -201,6 +201,7 @@ def encode_with(
         folder=folder,
         what="encoded",
         read=loader.pixels,
+        guard=loader.guard,
         make=partial(latents_of, job),
         write=partial(write_shard, job),
         batch=batch,

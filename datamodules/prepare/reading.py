@@ -29,14 +29,17 @@ TICK = 5.0  # seconds between two looks at workers
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Dataset):
-    """Pixels of rows by number, uint8 (t, h, w, 3), or why they cannot be had."""
+    """Pixels of rows by number, uint8 (t, h, w, 3), or why they cannot be had.
+
+    `read` holds what it decodes under `guard.sample`, and nothing else: a disk that stalls is no sample's fault.
+    """
 
     read: Callable[[int], Pixels]
     guard: Guard
 
     def __getitem__(self, row: int) -> tuple[int, torch.Tensor | UserError]:
         try:
-            with ending(), self.guard.sample():
+            with ending():
                 return row, torch.from_numpy(self.read(row))
         except UserError as error:
             return row, error

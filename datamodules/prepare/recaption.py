@@ -111,6 +111,7 @@ def run(job: Job, *, batch: int, workers: int, part: str = "0/1", max_bad_fracti
         folder=job.folder,
         what="captioned",
         read=loader.pixels,
+        guard=loader.guard,
         make=partial(describe, job),
         write=partial(write_shard, job),
         batch=batch,

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from datamodules.dataset import index
+from datamodules.loading.guard import Guard
 from datamodules.loading.pixels import VIDEO, reduced
 from datamodules.loading.shards import Shards
 from datamodules.prepare import rows, store
@@ -46,6 +47,7 @@ class Frames:
     shards: Shards
     count: int
     prepare: Preparation
+    guard: Guard = field(default_factory=Guard)
 
     def read(self, row: int) -> NDArray[np.uint8]:
         """Pictures of a row, uint8 (t, h, w, 3); DataError where it is damaged."""
@@ -53,6 +55,12 @@ class Frames:
         data = self.shards.read(
             found.tar(row), offset=int(found.offset[row]), size=int(found.size[row]), sha256=found.sha256[row]
         )
+        with self.guard.sample():
+            return self.decoded(row, data)
+
+    def decoded(self, row: int, data: bytes) -> NDArray[np.uint8]:
+        """Pictures of a row in its bytes."""
+        found = self.found
         if found.suffix[row] != VIDEO:
             return self.prepare.fit(read_image(data))[None]
         step = max(float(found.seconds[row]), 1e-3) / self.count
@@ -214,11 +222,13 @@ def score(
     recipe |= {"head": None if head is None else store.sha256(Path(head).read_bytes()), "frames": frames}
     recipe |= {store.FINGERPRINT: rows.fingerprint(found)}
     store.agree(job.folder / "recipe.json", recipe, skip=("model",), words=WORDS)
+    pictures = Frames(found=found, shards=Shards(), count=frames, prepare=clip.prepare)
     stage = rows.Stage(
         found=found,
         folder=job.folder,
         what="scored",
-        read=Frames(found=found, shards=Shards(), count=frames, prepare=clip.prepare).read,
+        read=pictures.read,
+        guard=pictures.guard,
         make=job.describe,
         write=job.write,
         batch=batch,

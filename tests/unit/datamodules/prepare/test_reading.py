@@ -11,8 +11,17 @@ from datamodules.prepare import reading
 from datamodules.prepare.reading import Reading, Rows
 from dit_video.errors import DataError, UserError
 
+GUARD = Guard(seconds=0.5)
+
 
 def read(row: int) -> np.ndarray:
+    if row == 9:
+        time.sleep(1.0)  # a slow disk
+    with GUARD.sample():
+        return decoded(row)
+
+
+def decoded(row: int) -> np.ndarray:
     if row == 5:
         os._exit(11)
     if row == 8:
@@ -23,7 +32,7 @@ def read(row: int) -> np.ndarray:
 
 
 def some(rows: range, workers: int) -> Reading:
-    return Reading(rows=Rows(read=read, guard=Guard(seconds=0.5)), source=rows, workers=workers)
+    return Reading(rows=Rows(read=read, guard=GUARD), source=rows, workers=workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
