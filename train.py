@@ -10,6 +10,7 @@ datamodule's loader.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -121,6 +122,8 @@ def check_datasets(given: Any) -> None:
     """DataError for a folder without a finished dataset; URLs are asked later."""
     for name in [given] if isinstance(given, str) else given or ():
         if "://" not in str(name) and not (Path(str(name)) / "dataset.json").is_file():
+            if re.search(r":[\d.]+$", str(name)):  # what a shell makes of {A:1,B:0.5}
+                raise DataError(f"datamodules.dataset={name}: several stand in quotes: 'datamodules.dataset={{A:1,B:0.5}}'")
             raise DataError(
                 f"datamodules.dataset={name} is not a finished dataset (no dataset.json); make it with: "
                 f"python -m datamodules.prepare step=curate source=DIR dataset={name}"
