@@ -123,7 +123,9 @@ def check_datasets(given: Any) -> None:
     for name in [given] if isinstance(given, str) else given or ():
         if "://" not in str(name) and not (Path(str(name)) / "dataset.json").is_file():
             if re.search(r":[\d.]+$", str(name)):  # what a shell makes of {A:1,B:0.5}
-                raise DataError(f"datamodules.dataset={name}: several stand in quotes: 'datamodules.dataset={{A:1,B:0.5}}'")
+                raise DataError(
+                    f"datamodules.dataset={name} is no folder; several are quoted: 'datamodules.dataset={{A:1,B:0.5}}'"
+                )
             raise DataError(
                 f"datamodules.dataset={name} is not a finished dataset (no dataset.json); make it with: "
                 f"python -m datamodules.prepare step=curate source=DIR dataset={name}"
