@@ -15,9 +15,9 @@ from datamodules.dataset.captions import caption_tables
 from datamodules.dataset.choose import Chosen, announce, choose
 from datamodules.dataset.filter import score_tables
 from datamodules.dataset.index import Index
+from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
 from datamodules.loading.pixels import ClipLoader, fitting
-from datamodules.loading.shards import Shards
 from datamodules.order.packs import Group, Items, items
 from datamodules.order.plan import Micros, Plan
 from datamodules.order.steps import micros

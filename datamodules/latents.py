@@ -14,8 +14,8 @@ from datamodules.dataset.captions import caption_tables
 from datamodules.dataset.choose import Chosen, announce, choose
 from datamodules.dataset.filter import score_tables
 from datamodules.dataset.index import Index, LatentIndex
+from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
-from datamodules.loading.shards import Shards
 from datamodules.loading.tokens import PackLoader
 from datamodules.order import conditions
 from datamodules.order.conditions import Conditions, frame_counts, settle

@@ -28,10 +28,11 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from datamodules import commands
-from datamodules.loading import storage
+from datamodules.files import storage
 from dit_video import checkpoint, config, log
 from dit_video.checkpoint.folder import candidates
 from dit_video.errors import CheckpointError, ConfigError, DataError
+from dit_video.seeds import uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -260,8 +261,6 @@ def lines(data: Data, visits: Visits) -> Iterator[tuple[Any, ...]]:
 
 def drawn(captions: Captions, visits: Visits) -> list[str]:
     """The name of the caption that each sample had; "" where it was dropped."""
-    from datamodules.order.streams import uniform
-
     names = list(captions.weights)
     known = np.stack([captions.texts[name].take(visits.items.row).known for name in names])
     dropped, level = np.zeros((2, len(visits.step)))

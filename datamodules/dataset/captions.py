@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from datamodules.dataset.columns import Texts
 from datamodules.dataset.index import Index, load_captions
-from datamodules.order.streams import uniform, weighted
 from dit_video.errors import ConfigError
+from dit_video.seeds import uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,3 +61,9 @@ def captions(index: Index, *, weights: Mapping[str, float], dropout: float, seed
         raise ConfigError("datamodules.captions needs weights above 0 by name, and datamodules.dropout must be in 0..1")
     texts = {name: load_captions(index, name) for name in used}
     return Captions(texts=texts, weights=used, dropout=dropout, seed=seed)
+
+
+def weighted(weights: Sequence[float], level: float) -> int:
+    """Which of the weighted choices a uniform `level` falls on."""
+    total = np.cumsum(np.asarray(weights, dtype=np.float64))
+    return min(int(np.searchsorted(total, level * total[-1], side="right")), len(weights) - 1)

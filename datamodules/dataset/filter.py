@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules.dataset import index
-from datamodules.loading import storage
+from datamodules.files import storage
 from dit_video import config, log
 from dit_video.errors import ConfigError, DataError
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from datamodules.dataset import columns
 from datamodules.dataset.columns import Texts
-from datamodules.loading import storage
+from datamodules.files import storage
 from dit_video.errors import ConfigError, DataError
 from dit_video.seeds import seed_for
 

@@ -1,1 +1,1 @@
-"""From shards, near or far, to batches: reads that are checked, decoders that may fail, workers."""
+"""From members of shards to batches: decoders that may fail, workers that may end, bad samples that are counted."""

@@ -17,18 +17,18 @@ import torch
 from einops import rearrange
 
 from datamodules.dataset.index import Index
+from datamodules.files.shards import Member, Shards
+from datamodules.files.storage import DamagedError
 from datamodules.loading.guard import Guard
 from datamodules.loading.loader import Loaded
-from datamodules.loading.shards import Member, Shards
-from datamodules.loading.storage import DamagedError
 from datamodules.order.packs import Item
 from datamodules.order.steps import Micro
-from datamodules.order.streams import uniform
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.media.fit import cover, covering
 from dit_video.media.image import read_image
 from dit_video.media.pick import pick
+from dit_video.seeds import uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,10 +18,10 @@ import torch
 from einops import rearrange
 
 from datamodules.dataset.index import Index, LatentIndex
+from datamodules.files.shards import Member, Shards
+from datamodules.files.storage import DamagedError
 from datamodules.loading.guard import Guard
 from datamodules.loading.loader import Loaded
-from datamodules.loading.shards import Member, Shards
-from datamodules.loading.storage import DamagedError
 from datamodules.order.packs import Item
 from datamodules.order.steps import Micro
 from dit_video.batch import PackBatch

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.order.streams import uniform
 from dit_video.errors import ConfigError
+from dit_video.seeds import uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dit_video.errors import ConfigError, DataError
-from dit_video.seeds import rng, seed_for
+from dit_video.seeds import rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,22 +104,3 @@ def by_shard(shard: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray
         return ()
     cuts = np.flatnonzero(np.diff(shard[rows])) + 1
     return tuple(np.split(rows, cuts))
-
-
-def uniform(
-    seed: int, purpose: str, stream: int, ordinal: NDArray[np.int64] | int, draw: int = 0
-) -> NDArray[np.float64]:
-    """Numbers in [0, 1) keyed by (seed, purpose, stream, ordinal, draw): splitmix64, so that thousands cost nothing."""
-    base = np.uint64(seed_for(seed, purpose, stream, draw))
-    with np.errstate(over="ignore"):
-        state = base + (np.asarray(ordinal).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return (state >> np.uint64(11)).astype(np.float64) / 2.0**53
-
-
-def weighted(weights: Sequence[float], level: float) -> int:
-    """Which of the weighted choices a uniform `level` falls on."""
-    total = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return min(int(np.searchsorted(total, level * total[-1], side="right")), len(weights) - 1)

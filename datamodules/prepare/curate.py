@@ -45,7 +45,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datamodules.loading import storage
+from datamodules.files import storage
 from datamodules.prepare import store, workers
 from datamodules.prepare.curation import parts
 from datamodules.prepare.curation.borders import Borders

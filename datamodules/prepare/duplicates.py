@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules.dataset import index
-from datamodules.loading import storage
+from datamodules.files import storage
 from datamodules.prepare import near, rows, store
 from dit_video import log
 from dit_video.errors import ConfigError, DataError

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from datamodules.dataset import index
-from datamodules.loading import storage
+from datamodules.files import storage
+from datamodules.files.shards import Shards
 from datamodules.loading.guard import Guard
 from datamodules.loading.pixels import ClipLoader, fitting
-from datamodules.loading.shards import Shards
 from datamodules.prepare import store
 from datamodules.prepare.reading import Reading, Rows
 from dit_video import log

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from datamodules.dataset import index
+from datamodules.files.shards import Shards
 from datamodules.loading.guard import Guard
 from datamodules.loading.pixels import VIDEO, reduced
-from datamodules.loading.shards import Shards
 from datamodules.prepare import rows, store
 from datamodules.prepare.imagetext import ImageText, Preparation, load
 from dit_video.errors import ConfigError

@@ -19,8 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from datamodules.dataset import index
-from datamodules.loading import storage
-from datamodules.loading.storage import DamagedError, MissingError
+from datamodules.files import storage
+from datamodules.files.storage import DamagedError, MissingError
 from datamodules.prepare import store
 from datamodules.prepare.workers import cores
 from dit_video import log

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules.dataset import buckets
-from datamodules.loading import storage
+from datamodules.files import storage
 from datamodules.report import style, tables
 from datamodules.report.bucketed import bucketed, explain, place
 from datamodules.report.captions import captions, kinds

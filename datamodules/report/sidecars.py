@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from datamodules.dataset import index
-from datamodules.loading import storage
+from datamodules.files import storage
 from datamodules.report.figures import count, volume
 from datamodules.report.page import absent, note
 from datamodules.report.tables import entries, sidecars

@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.dataset import index
 from datamodules.dataset.columns import Texts
-from datamodules.loading import storage
+from datamodules.files import storage
 from dit_video.errors import DataError
 
 if TYPE_CHECKING:

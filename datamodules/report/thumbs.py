@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.loading import storage
-from datamodules.loading.shards import Shards
+from datamodules.files import storage
+from datamodules.files.shards import Shards
 from datamodules.report.figures import span
 from datamodules.report.plots import short
 from dit_video.errors import DataError

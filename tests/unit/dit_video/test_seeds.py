@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import torch
 
-from dit_video.seeds import generator, rng, seed_for
+from dit_video.seeds import generator, rng, seed_for, uniform
 
 
 def test_every_argument_counts() -> None:
@@ -39,3 +40,13 @@ def test_generators_repeat_and_differ() -> None:
     assert torch.equal(torch.rand(4, generator=generator(0, "a", 1)), torch.rand(4, generator=generator(0, "a", 1)))
     assert not torch.equal(torch.rand(4, generator=generator(0, "a", 1)), torch.rand(4, generator=generator(0, "b", 1)))
     assert rng(0, "a").random() == rng(0, "a").random() != rng(0, "b").random()
+
+
+def test_uniform_is_keyed_and_even() -> None:
+    level = uniform(0, "given", 3, np.arange(20000))
+    assert abs(level.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(level[1:], level[:-1])[0, 1]) < 0.03
+    assert float(uniform(0, "given", 3, 17)) == level[17]
+    for other in (uniform(1, "given", 3, 17), uniform(0, "x", 3, 17), uniform(0, "given", 4, 17)):
+        assert float(other) != level[17]
+    assert float(uniform(0, "given", 3, 17, draw=1)) != level[17]

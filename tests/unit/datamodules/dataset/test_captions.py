@@ -7,7 +7,7 @@ import pytest
 
 from datamodules.clips import ClipData
 from datamodules.dataset import index
-from datamodules.dataset.captions import Captions, captions
+from datamodules.dataset.captions import Captions, captions, weighted
 from datamodules.dataset.columns import Texts
 from datamodules.prepare.captions import write_sidecar
 from dit_video.errors import ConfigError
@@ -47,3 +47,9 @@ def test_a_run_is_not_resumed_with_captions_made_anew(dataset: Path) -> None:
         prints.append(fingerprint())
     assert prints[0] != prints[1]
     assert ClipData(dataset=str(dataset)).fingerprint == plain
+
+
+def test_weighted_shares() -> None:
+    drawn = [weighted([1, 0, 3], level) for level in np.arange(0, 1, 0.01)]
+    assert (drawn.count(0), drawn.count(1), drawn.count(2)) == (25, 0, 75)
+    assert weighted([1, 1], 0.9999999999) == 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.order.streams import deal, uniform, weighted
+from datamodules.order.streams import deal
 from dit_video.errors import ConfigError, DataError
 
 SHARD = np.repeat(np.arange(6), 5)
@@ -60,19 +60,3 @@ def test_nothing_to_train_on_is_an_error() -> None:
         deal(ONE, SHARD, np.arange(0), packs=1, streams=1, window=1, seed=0)
     with pytest.raises(ConfigError, match="weight"):
         deal(TWO, SHARD, np.arange(30), weights=(1.0, 0.0), packs=1, streams=1, window=1, seed=0)
-
-
-def test_uniform_is_keyed_and_even() -> None:
-    level = uniform(0, "given", 3, np.arange(20000))
-    assert abs(level.mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(level[1:], level[:-1])[0, 1]) < 0.03
-    assert float(uniform(0, "given", 3, 17)) == level[17]
-    for other in (uniform(1, "given", 3, 17), uniform(0, "x", 3, 17), uniform(0, "given", 4, 17)):
-        assert float(other) != level[17]
-    assert float(uniform(0, "given", 3, 17, draw=1)) != level[17]
-
-
-def test_weighted_shares() -> None:
-    drawn = [weighted([1, 0, 3], level) for level in np.arange(0, 1, 0.01)]
-    assert (drawn.count(0), drawn.count(1), drawn.count(2)) == (25, 0, 75)
-    assert weighted([1, 1], 0.9999999999) == 1

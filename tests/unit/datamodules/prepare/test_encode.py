@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load
 
 from datamodules.dataset import index
+from datamodules.files.shards import Shards
 from datamodules.loading.pixels import to_video
-from datamodules.loading.shards import Shards
 from datamodules.prepare import encode, rows
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from datamodules.dataset import index
 from datamodules.dataset.filter import keep
-from datamodules.loading.shards import Shards
+from datamodules.files.shards import Shards
 from datamodules.prepare.captions import write_sidecar
 from datamodules.prepare.imagetext import load
 from datamodules.prepare.score import Frames, load_head, rate, score

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.loading.shards import Shards
+from datamodules.files.shards import Shards
 from datamodules.report import tables
 from datamodules.report.thumbs import FRAMES, TALL, WIDEST, Picture, Thumbs, fitted, size_of, webp
 from dit_video.media.image import encode_image

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datamodules.loading.stalls import Stalls
+from datamodules.files.stalls import Stalls
 
 
 def until(done: object) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fake.web import serve
 
-from datamodules.loading import shards as module
-from datamodules.loading import storage
-from datamodules.loading.shards import Member, Shards
-from datamodules.loading.stalls import Stalls
-from datamodules.loading.storage import DamagedError, MissingError
+from datamodules.files import shards as module
+from datamodules.files import storage
+from datamodules.files.shards import Member, Shards
+from datamodules.files.stalls import Stalls
+from datamodules.files.storage import DamagedError, MissingError
 from dit_video.errors import StorageError
 
 COUNT, SIZE = 12, 5000

@@ -14,8 +14,8 @@ import torch
 from fake.web import serve
 
 from datamodules.dataset import index
+from datamodules.files.shards import Member, Shards
 from datamodules.latents import LatentData
-from datamodules.loading.shards import Member, Shards
 from datamodules.prepare.verify import Damage, check
 from dit_video.batch import PackBatch
 from dit_video.errors import UserError

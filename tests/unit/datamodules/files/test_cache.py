@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.loading import cache
-from datamodules.loading.cache import BLOCK, Cache
+from datamodules.files import cache
+from datamodules.files.cache import BLOCK, Cache
 from dit_video.errors import ConfigError
 
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.loading import storage
-from datamodules.loading.cache import Cache
-from datamodules.loading.stalls import Stalls
-from datamodules.loading.storage import PATIENCE, DamagedError, MissingError, Span, Tries
+from datamodules.files import storage
+from datamodules.files.cache import Cache
+from datamodules.files.stalls import Stalls
+from datamodules.files.storage import PATIENCE, DamagedError, MissingError, Span, Tries
 
 OPEN = 64  # files a process keeps open
 PASSING = frozenset(

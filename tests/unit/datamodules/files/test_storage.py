@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fake.web import Server, serve
 
-from datamodules.loading import storage
-from datamodules.loading.storage import DamagedError, MissingError, Span, Tries
+from datamodules.files import storage
+from datamodules.files.storage import DamagedError, MissingError, Span, Tries
 from dit_video.errors import DataError, StorageError
 
 DATA = bytes(range(256)) * 4096

@@ -1,0 +1,1 @@
+"""Files of a dataset, near or far: whole or in parts, many at once, each checked; a cache, and slow reads told."""
