@@ -19,9 +19,8 @@ from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
 from datamodules.loading.pixels import ClipLoader, fitting
 from datamodules.order.packs import Group, Items, items
-from datamodules.order.plan import Micros, Plan
+from datamodules.order.plan import Micros, Plan, planned
 from datamodules.order.steps import micros
-from datamodules.order.streams import deal
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.seeds import seed_for
@@ -137,18 +136,12 @@ class ClipData(LightningDataModule):
     def plan(self) -> Plan:
         """The order of the run; says what is left out."""
         announce(self.chosen)
-        dealt = deal(
-            self.index.dataset,
-            self.index.shard,
+        return planned(
+            self.index,
             self.chosen.rows,
-            weights=tuple(self.datasets.values()),
-            packs=self.packs,
+            weights=self.datasets,
             streams=self.streams,
-            window=self.mix,
-            seed=self.seed,
-        )
-        return Plan(
-            order=dealt,
+            mix=self.mix,
             measure=self.measure,
             packer=Group(batch=self.batch),
             packs=self.packs,

@@ -20,9 +20,8 @@ from datamodules.loading.tokens import PackLoader
 from datamodules.order import conditions
 from datamodules.order.conditions import Conditions, frame_counts, settle
 from datamodules.order.packs import Fill, Items, items
-from datamodules.order.plan import Micros, Plan
+from datamodules.order.plan import Micros, Plan, planned
 from datamodules.order.steps import micros
-from datamodules.order.streams import deal
 from dit_video.errors import ConfigError
 from dit_video.models.dit.flops import flops
 from dit_video.shapes import LatentShape
@@ -148,8 +147,10 @@ class LatentData(LightningDataModule):
     @cached_property
     def frame_tokens(self) -> NDArray[np.int64]:
         """Tokens of one latent frame of every row; ShapeError where the patch does not divide them."""
-        sizes = zip(self.latents.height.tolist(), self.latents.width.tolist(), strict=True)
-        return np.asarray([LatentShape(frames=1, height=h, width=w).tokens(self.patch) for h, w in sizes])
+        both = self.latents.height << 32 | self.latents.width
+        sizes, place = np.unique(both, return_inverse=True)
+        shapes = (LatentShape(frames=1, height=size >> 32, width=size & 0xFFFFFFFF) for size in sizes.tolist())
+        return np.asarray([shape.tokens(self.patch) for shape in shapes], np.int64)[place]
 
     def texts(self) -> list[str]:
         """The captions of the training rows under every name with a weight: what a vocabulary is learned from."""
@@ -174,19 +175,13 @@ class LatentData(LightningDataModule):
     def plan(self) -> Plan:
         """The order of the run; says what is left out."""
         announce(self.chosen)
-        dealt = deal(
-            self.index.dataset,
-            self.index.shard,
-            self.chosen.rows,
-            weights=tuple(self.datasets.values()),
-            packs=self.packs,
-            streams=self.streams,
-            window=self.mix,
-            seed=self.seed,
-        )
         drawn = conditions.conditions(self.patterns, seed=self.seed)
-        return Plan(
-            order=dealt,
+        return planned(
+            self.index,
+            self.chosen.rows,
+            weights=self.datasets,
+            streams=self.streams,
+            mix=self.mix,
             measure=partial(self.measure, drawn),
             packer=Fill(length=self.length, lookahead=self.lookahead),
             packs=self.packs,

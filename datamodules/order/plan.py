@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from datamodules.dataset.captions import Captions
 from datamodules.order.packs import Items, Pack, Packer, Packs, pack
 from datamodules.order.steps import Micro, Step, Window, share, windows
-from datamodules.order.streams import Order
+from datamodules.order.streams import Order, deal
 from dit_video.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from datamodules.dataset.index import Index
 
 Measure = Callable[[int, "NDArray[np.int64]", int], Items]
 """`measure(stream, rows, ordinal)`: the items of `rows`, whose first has this ordinal in the stream."""
@@ -70,6 +72,26 @@ class Plan:
                 if before[at] >= samples:
                     return
                 yield window, at
+
+
+def planned(
+    found: Index,
+    rows: NDArray[np.int64],
+    *,
+    weights: Mapping[str, float],
+    streams: int,
+    mix: int,
+    measure: Measure,
+    packer: Packer,
+    packs: int,
+    micro: int,
+    window: int,
+    seed: int,
+) -> Plan:
+    """The plan of training on `rows` of datasets, an epoch of which has each as often as it weighs."""
+    about = {"weights": tuple(weights.values()), "packs": packs, "streams": streams, "window": mix, "seed": seed}
+    dealt = deal(found.dataset, found.shard, rows, **about)  # type: ignore[arg-type]
+    return Plan(order=dealt, measure=measure, packer=packer, packs=packs, micro=micro, window=window, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
