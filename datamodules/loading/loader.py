@@ -144,8 +144,8 @@ class Fleet:
     def crew(self) -> Iterator[Loaded]:
         """Batches from one set of processes, until it ends."""
         from torch.utils.data import DataLoader
+        from torch.utils.data._utils.signal_handling import _remove_worker_pids
 
-        before = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL
         found = iter(
             DataLoader(
                 Answers(self.loader),  # type: ignore[arg-type]
@@ -157,9 +157,9 @@ class Fleet:
                 timeout=TICK,
             )
         )
+        _remove_worker_pids(id(found))  # else torch would raise of an ended one in the midst of whatever is being done
+        found._worker_pids_set = False  # type: ignore[attr-defined]
         watch(found)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCHLD, before)  # torch's would raise in the midst of a training step
         try:
             while (loaded := self.awaited(found)) is not None:
                 self.out.popleft()

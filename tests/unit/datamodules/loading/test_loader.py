@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import multiprocessing as mp
 import os
 import signal
 import time
@@ -13,10 +14,11 @@ from typing import Self
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data._utils import signal_handling
 
 from datamodules.loading import loader
 from datamodules.loading.guard import Guard
-from datamodules.loading.loader import Batches, Loaded
+from datamodules.loading.loader import Batches, Fleet, Loaded
 from datamodules.order.packs import Item, Pack
 from datamodules.order.steps import Micro
 from dit_video.batch import Place
@@ -186,3 +188,16 @@ def test_large_and_small_tensors_arrive_as_they_were() -> None:
     for given, come in zip(sent, found, strict=True):
         assert given.dtype == come.dtype
         assert torch.equal(given, come)
+
+
+def test_a_process_that_ends_raises_nothing_in_the_midst_of_other_work() -> None:
+    """Torch's handler of SIGCHLD, which any other DataLoader installs for good, would raise wherever Python stands."""
+    signal_handling._set_SIGCHLD_handler()
+    fleet = Fleet(loader=Decoder(), micros=micros(40), workers=1)
+    batches = fleet.crew()
+    next(batches)
+    mp.active_children()[0].kill()
+    for _ in range(20):
+        time.sleep(0.01)
+    signal_handling._error_if_any_worker_fails()
+    batches.close()
