@@ -11,6 +11,8 @@ from torch import nn
 from dit_video.errors import ConfigError
 
 Named = Iterable[tuple[str, nn.Parameter]]
+TAGS = ("no_decay", "matrix", "parts", "rate")
+"""Attributes by which a parameter says what it is."""
 
 
 def decays(parameter: nn.Parameter) -> bool:
