@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import lightning.pytorch  # noqa: F401 - to have it before the fork
-
 import train
-from dit_video import checkpoint  # noqa: F401 - the same
-from dit_video.callbacks import metrics, wandb  # noqa: F401 - the same
 from dit_video.config import ALLOWED
-
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload([__name__])
+from fake import server
 
 
 class Done(NamedTuple):
@@ -31,7 +24,7 @@ class Done(NamedTuple):
 def start(folder: Path, arguments: Sequence[str]) -> Done:
     """One command in `folder`, which holds afterwards what the command has made and nothing else."""
     files = [folder.with_name(f"{folder.name}.{name}") for name in ("stdout", "stderr")]
-    process = SERVER.Process(target=run, args=(folder, arguments, files))
+    process = server.ready().Process(target=run, args=(folder, arguments, files))
     process.start()
     process.join(280)
     assert process.exitcode is not None, "it hangs"
