@@ -72,8 +72,11 @@ class Layout(Movable):
     - `sample` (f,) int64: which of the s clips the frame belongs to.
     - `given` (f,) bool: the frame is a condition: clean, and without loss.
     - `lead` (f,) bool: the frame is the first of an encoded clip, so it stands for a single video frame.
+    - `extent` (s, 2) float32: rows and columns of patches in a frame of each clip.
     - `lengths`: tokens of each clip in order; they sum to n. Attention stays within a clip. Padding is a last clip of
       its own with weight 0.
+
+    A sequence rank holds a stretch of the tokens: then `position` and `frame` are of that stretch, all else of the whole.
     """
 
     position: Tensor
@@ -81,6 +84,7 @@ class Layout(Movable):
     sample: Tensor
     given: Tensor
     lead: Tensor
+    extent: Tensor
     lengths: tuple[int, ...]
 
 

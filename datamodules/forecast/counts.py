@@ -119,6 +119,7 @@ class LatentCounts:
             sample=torch.empty(f, dtype=torch.int64),
             given=torch.empty(f, dtype=torch.bool),
             lead=torch.empty(f, dtype=torch.bool),
+            extent=torch.empty(len(lengths), 2),
             lengths=tuple(lengths),
         )
         return PackBatch(

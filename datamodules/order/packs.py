@@ -153,7 +153,10 @@ class Packer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
-    """Sequences of at most `length` tokens, each chosen among the `lookahead` samples that wait longest."""
+    """Sequences of at most `length` tokens, each chosen among the `lookahead` samples that wait longest.
+
+    A pack has its samples by length: what is equally long attends in one batch.
+    """
 
     length: int
     lookahead: int
@@ -165,7 +168,9 @@ class Fill:
             raise AssertionError(f"a sample of {tokens.max()} tokens does not fit into {self.length}")
         if len(tokens) and int(tokens.min()) < 1:  # the packs of it have no end, nor the memory they are written to
             raise AssertionError(f"a sample has {tokens.min()} tokens")
-        return fill(tokens, self.length, max(self.lookahead, 1))
+        order, ends = fill(tokens, self.length, max(self.lookahead, 1))
+        pack = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+        return order[np.lexsort((tokens[order], pack))], ends
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -18,7 +18,8 @@ from dit_video.ops.patch import patchify
 class Clip:
     """One clip of a pack in tokens: the fields of Layout for itself alone; `frame` counts from 0.
 
-    `data` (n, c*p*p), `weight` (n,), `position` (n, 3), `frame` (n,), `given` (f,), `lead` (f,).
+    `data` (n, c*p*p), `weight` (n,), `position` (n, 3), `frame` (n,), `given` (f,), `lead` (f,);
+    `extent` rows and columns of patches.
     """
 
     data: Tensor
@@ -27,6 +28,7 @@ class Clip:
     frame: Tensor
     given: Tensor
     lead: Tensor
+    extent: tuple[int, int]
 
 
 def clip_tokens(latent: Tensor, *, times: Tensor, given: Tensor, lead: Tensor, patch: int, sound: bool = True) -> Clip:
@@ -43,7 +45,9 @@ def clip_tokens(latent: Tensor, *, times: Tensor, given: Tensor, lead: Tensor, p
         dim=-1,
     )
     weight = (~given[frame]).float() * float(sound)
-    return Clip(data=data, weight=weight, position=position, frame=frame, given=given, lead=lead)
+    return Clip(
+        data=data, weight=weight, position=position, frame=frame, given=given, lead=lead, extent=(rows, columns)
+    )
 
 
 def conditioned(latent: Tensor, *, tail: Tensor | None, pattern: str, cut: int, patch: int, sound: bool = True) -> Clip:
@@ -70,6 +74,7 @@ def padding(tokens: int, width: int) -> Clip:
         frame=torch.zeros(tokens, dtype=torch.int64),
         given=torch.ones(1, dtype=torch.bool),
         lead=torch.ones(1, dtype=torch.bool),
+        extent=(1, 1),
     )
 
 
@@ -83,6 +88,7 @@ def join(clips: Sequence[Clip]) -> tuple[Tensor, Tensor, Layout]:
         sample=torch.repeat_interleave(torch.arange(len(clips)), torch.tensor(counts)),
         given=torch.cat([clip.given for clip in clips]),
         lead=torch.cat([clip.lead for clip in clips]),
+        extent=torch.tensor([clip.extent for clip in clips], dtype=torch.float32),
         lengths=tuple(len(clip.frame) for clip in clips),
     )
     return torch.cat([clip.data for clip in clips]), torch.cat([clip.weight for clip in clips]), layout

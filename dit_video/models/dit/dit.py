@@ -2,12 +2,11 @@
 
 - Clips of any size and length share one sequence; attention stays within a clip (NaViT, Dehghani et al. 2023).
 - Every latent frame has its own noise level, so given frames (level 0) are conditions and need no other mechanism.
-- Inside, clips are sorted by length once, so that equal lengths attend in one batch; the output is in the given order.
+- A sequence rank runs the same forward on a stretch of the tokens; attention, which is handed in, sees the whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -77,40 +76,14 @@ class DiT(nn.Module):
             layout: how the tokens make up clips.
             context: (s, l, text_width) text of each clip.
         """
-        order, layout = by_length(layout)
-        tokens = self.patch_in(noisy[order]) + self.place_in(layout)
+        tokens = self.patch_in(noisy) + self.place_in(layout)
         tokens = tokens + self.lead * layout.lead[layout.frame, None]
         pooled = self.pooled_in(context.mean(dim=1))
         signal = nn.functional.silu(self.level_in(sigma) + pooled[layout.sample])
         shared, turn = self.modulation(signal), rotary(layout.position, width=self.head_width)
-        context = self.text_in(context)[layout_clips(layout)]
+        context = self.text_in(context)
         for block in self.layers:
             tokens = block(tokens, context, shared, layout.frame, turn, layout.lengths)
         shift, scale = nn.functional.embedding(layout.frame, self.modulation_out(signal)).chunk(2, dim=-1)
-        velocity = self.patch_out(torch.addcmul(shift, self.norm_out(tokens), 1 + scale))
-        return torch.empty_like(velocity).index_copy(0, order, velocity)
+        return self.patch_out(torch.addcmul(shift, self.norm_out(tokens), 1 + scale))
 
-
-def layout_clips(layout: Layout) -> Tensor:
-    """The clip number (s,) of each segment, in the order of `layout.lengths`."""
-    starts = torch.tensor([0, *layout.lengths[:-1]], device=layout.frame.device).cumsum(0)
-    return layout.sample[layout.frame[starts]]
-
-
-def by_length(layout: Layout) -> tuple[Tensor, Layout]:
-    """Token order (n,) that puts clips of equal length side by side, and the layout in that order.
-
-    `frame`, `sample`, `given` and `lead` keep their numbering, so sigma and text need no reordering.
-    """
-    lengths = layout.lengths
-    starts = [0]
-    for length in lengths:
-        starts.append(starts[-1] + length)
-    clips = sorted(range(len(lengths)), key=lambda clip: lengths[clip])
-    order = torch.cat([torch.arange(starts[clip], starts[clip + 1]) for clip in clips]).to(layout.frame.device)
-    return order, replace(
-        layout,
-        position=layout.position[order],
-        frame=layout.frame[order],
-        lengths=tuple(lengths[clip] for clip in clips),
-    )

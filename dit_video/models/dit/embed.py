@@ -46,9 +46,6 @@ class PlaceEmbed(nn.Module):
         """What to add to the tokens, (n, d)."""
         owner = layout.sample[layout.frame]
         here = layout.position[:, 1:] + 0.5
-        size = here.new_zeros(len(layout.lengths), 2).scatter_reduce(
-            0, owner[:, None].expand(-1, 2), here + 0.5, "amax"
-        )
-        edges = torch.cat([here / size[owner], here / 8], dim=-1)
+        edges = torch.cat([here / layout.extent[owner], here / 8], dim=-1)
         waves = fourier(edges, width=self.features, longest=16.0).flatten(1)
         return self.net(waves.to(self.net.weight.dtype))

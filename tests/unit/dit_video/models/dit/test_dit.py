@@ -10,7 +10,6 @@ from torch.testing import assert_close
 
 from dit_video.batch import Layout
 from dit_video.models.dit import DiT
-from dit_video.models.dit.dit import by_length, layout_clips
 from dit_video.ops.layout import Clip, conditioned, join, padding
 from dit_video.seeds import generator
 
@@ -106,6 +105,7 @@ def one_level(dit: DiT, noisy: Tensor, sigma: float, layout: Layout, text: Tenso
         sample=torch.zeros(1, dtype=torch.int64),
         given=torch.zeros(1, dtype=torch.bool),
         lead=torch.zeros(1, dtype=torch.bool),
+        extent=layout.extent,
         lengths=layout.lengths,
     )
     return dit(noisy, torch.tensor([sigma]), whole, text)
@@ -123,16 +123,6 @@ def test_equal_levels_by_frame_are_one_level() -> None:
             rtol=1e-5,
             atol=1e-5,
         )
-
-
-def test_sorting_by_length_puts_equal_clips_side_by_side_and_comes_back() -> None:
-    _, _, layout = join([*clips(), padding(4, 8)])
-    order, inside = by_length(layout)
-    assert list(inside.lengths) == sorted(layout.lengths)
-    assert torch.equal(order.sort().values, torch.arange(len(order)))
-    assert torch.equal(inside.frame, layout.frame[order])
-    assert layout_clips(layout).tolist() == [0, 1, 2, 3, 4]
-    assert layout_clips(inside).tolist() == [1, 4, 0, 2, 3]
 
 
 def test_gradients_reach_every_parameter() -> None:
