@@ -32,7 +32,7 @@ LAYERS = {
     "dit_video.sampler": 1,
     "dit_video": 0,
 }
-ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "config", "signature"}
+ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "signals", "config", "signature"}
 # Who alone may import what.
 ONLY = {
     "hydra": {"train", "sample", "datamodules.prepare.__main__"},

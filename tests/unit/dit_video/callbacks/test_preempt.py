@@ -1,71 +1,101 @@
 from __future__ import annotations
 
-import os
 import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from dit_video.callbacks.preempt import REQUEUE, Preempt, fit
+from dit_video.callbacks.preempt import Preempt, fit
+from dit_video.signals import INTERRUPTED, LISTENER, REQUEUE, STOPPING
 
-TASK: Any = SimpleNamespace(device=torch.device("cpu"))
+sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake.ranks import run_ranks
+
+
+class Saver:
+    """A callback with a flag, which keeps what all ranks agree on."""
+
+    def __init__(self, flag: int) -> None:
+        self.flag, self.heard = flag, -1
+
+    def raised(self) -> int:
+        return self.flag
+
+    def agreed(self, flag: int) -> None:
+        self.heard = flag
 
 
 def batch(micro: int) -> Any:
     return SimpleNamespace(place=SimpleNamespace(micro=micro, micros=2))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
-def test_a_signal_stops_at_the_end_of_the_step(number: signal.Signals, code: int) -> None:
-    before = signal.getsignal(number)
-    callback, trainer = Preempt(), SimpleNamespace(should_stop=False)
-    callback.on_train_start(trainer, TASK)  # type: ignore[arg-type]
-    try:
-        callback.on_train_batch_end(trainer, TASK, None, batch(1), 0)  # type: ignore[arg-type]
-        assert not trainer.should_stop
-        os.kill(os.getpid(), number)
-        callback.on_train_batch_end(trainer, TASK, None, batch(0), 0)  # type: ignore[arg-type]
-        assert not trainer.should_stop
-        callback.on_train_batch_end(trainer, TASK, None, batch(1), 1)  # type: ignore[arg-type]
-        assert trainer.should_stop
-        assert (callback.stopped, callback.code) == (True, code)
-    finally:
-        callback.teardown(trainer, TASK, "fit")  # type: ignore[arg-type]
-    assert signal.getsignal(number) == before
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Nothing has been signalled, and the handlers of pytest come back."""
+    numbers = (*STOPPING, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    LISTENER.code = 0
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_a_second_interrupt_stops_at_once() -> None:
-    callback = Preempt()
-    callback.on_train_start(SimpleNamespace(should_stop=False), TASK)  # type: ignore[arg-type]
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert callback.flag
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        callback.teardown(SimpleNamespace(), TASK, "fit")  # type: ignore[arg-type]
+@pytest.mark.parametrize("code", [REQUEUE, INTERRUPTED])
+def test_a_signal_stops_at_the_end_of_the_step(code: int) -> None:
+    callback, trainer = Preempt(), SimpleNamespace(should_stop=False, callbacks=[])
+    callback.on_train_start(trainer, Any)  # type: ignore[arg-type]
+    callback.on_train_batch_end(trainer, Any, None, batch(1), 0)  # type: ignore[arg-type]
+    assert not trainer.should_stop
+    LISTENER.code = code
+    callback.on_train_batch_end(trainer, Any, None, batch(0), 0)  # type: ignore[arg-type]
+    assert not trainer.should_stop
+    callback.on_train_batch_end(trainer, Any, None, batch(1), 1)  # type: ignore[arg-type]
+    assert (trainer.should_stop, callback.code) == (True, code)
 
 
-def trained(*, end: BaseException | None, stopped: bool = False, context: BaseException | None = None) -> int:
+def test_before_the_first_step_it_stops_at_once() -> None:
+    LISTENER.code = REQUEUE
+    with pytest.raises(SIGTERMException):
+        Preempt().on_train_start(SimpleNamespace(callbacks=[]), Any)  # type: ignore[arg-type]
+
+
+def agreement(rank: int, signalled: int) -> tuple[bool, int, list[int]]:
+    """What a rank makes of a signal to rank `signalled`, and of the flags of two callbacks."""
+    LISTENER.code = REQUEUE if rank == signalled else 0
+    callback, savers = Preempt(), [Saver(rank), Saver(0)]
+    trainer: Any = SimpleNamespace(should_stop=False, callbacks=[savers[0], callback, savers[1]])
+    callback.on_train_batch_end(trainer, Any, None, batch(1), 0)  # type: ignore[arg-type]
+    return trainer.should_stop, callback.code, [saver.heard for saver in savers]
+
+
+def test_all_ranks_hear_a_signal_to_one_and_the_flags_of_others() -> None:
+    assert run_ranks(agreement, 2, 1) == [(True, REQUEUE, [1, 0])] * 2
+    assert run_ranks(agreement, 2, -1) == [(False, 0, [1, 0])] * 2
+
+
+def trained(*, end: BaseException | None, code: int = 0, context: BaseException | None = None) -> int:
     """The exit code of a training that ends in such a way."""
     callback = Preempt()
-    callback.stopped = stopped
+    callback.code = code
 
     def work(task: Any, datamodule: Any) -> None:
         if end is not None:
             end.__context__ = context
             raise end
 
-    return fit(SimpleNamespace(fit=work, callbacks=[callback]), TASK, datamodule=TASK)  # type: ignore[arg-type]
+    trainer: Any = SimpleNamespace(fit=work, callbacks=[callback], _signal_connector=SimpleNamespace())
+    return fit(trainer, Any, datamodule=Any)  # type: ignore[arg-type]
 
 
 def test_the_exit_code_says_how_training_ended() -> None:
     assert trained(end=None) == 0
-    assert trained(end=None, stopped=True) == REQUEUE
-    assert trained(end=SIGTERMException()) == REQUEUE
+    assert trained(end=None, code=REQUEUE) == REQUEUE
+    assert trained(end=SIGTERMException(), code=REQUEUE) == REQUEUE
     with pytest.raises(KeyboardInterrupt):
         trained(end=SystemExit(1), context=KeyboardInterrupt())
     with pytest.raises(SystemExit):
