@@ -6,12 +6,16 @@
 - Newton-Schulz runs in float32 on the CPU: `torch.optim.Muon` does it in bfloat16, which a CPU emulates (2.3 s a
   step where this takes 50 ms). On a GPU it is bfloat16.
 - Matrices of one shape are stacked and iterated as one batch; kernels of more axes count as (first, all others).
+- Of parameters sharded by FSDP2 all but Newton-Schulz is done on a rank's own rows; whole matrices are divided among
+  the ranks and travel by all-to-all in the precision of the iteration, 2 bytes a number on a GPU (see `exchange`). A
+  rank sends 2 (n - 1) / n * P / n numbers a step, n the ranks of a shard group, P the numbers in matrices. Copies of
+  a shard group all do the same.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from dit_video.errors import ConfigError
 from dit_video.optim.adamw import evaluate, start_state
 from dit_video.optim.clip import clip as clip_
+from dit_video.optim.exchange import Matrix, Round, Shards, deal, local, shards
 from dit_video.optim.groups import Named, check, groups
 from dit_video.optim.schedule import Schedule
 
@@ -28,13 +33,22 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 def orthogonalise(matrices: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrices, roughly: singular values come to about 1. `matrices` (b, rows, columns)."""
+    if not len(matrices):
+        return matrices
     wide = matrices.shape[1] <= matrices.shape[2]
     work = matrices if wide else matrices.mT
-    work = work.to(torch.bfloat16 if work.is_cuda else torch.float32)
+    work = work.to(precision(work))
     work = work / (work.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    by_gram = work.dtype is torch.float32 and work.shape[2] >= 2 * work.shape[1]
+    by_gram = work.dtype is not torch.bfloat16 and work.shape[2] >= 2 * work.shape[1]
     work = _iterate_gram(work, steps=steps) if by_gram else _iterate(work, steps=steps)
     return (work if wide else work.mT).to(matrices.dtype)
+
+
+def precision(tensor: Tensor) -> torch.dtype:
+    """What Newton-Schulz of a tensor runs in."""
+    if tensor.dtype is torch.float64:
+        return torch.float64
+    return torch.bfloat16 if tensor.is_cuda else torch.float32
 
 
 def _iterate(work: Tensor, *, steps: int) -> Tensor:
@@ -105,29 +119,32 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _step_matrices(self, parameters: list[Tensor], *, lr: float, weight_decay: float) -> None:
-        shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        alike: dict[Shards, list[Tensor]] = defaultdict(list)
         for parameter in parameters:
-            shapes[parts(parameter), parameter.shape[0], parameter[0].numel()].append(parameter)
-        for (count, rows, columns), members in shapes.items():
-            gradients = [_gradient(parameter) for parameter in members]
-            momenta = [self.state[parameter]["momentum"] for parameter in members]
+            alike[shards(parameter)].append(parameter)
+        for among, members in alike.items():
+            gradients = [local(_gradient(member)).flatten(1) for member in members]
+            momenta = [_rows(self.state[member]["momentum"]) for member in members]
+            weights = [_rows(member) for member in members]
             torch._foreach_lerp_(momenta, gradients, 1 - self.momentum)
-            ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
-            stacked = torch.stack(ahead).reshape(len(members) * count, rows // count, columns)
-            updates = orthogonalise(stacked, steps=self.steps).reshape(len(members), rows, columns)
-            scale = 0.2 * max(rows // count, columns) ** 0.5
-            torch._foreach_mul_(members, 1 - lr * weight_decay)
-            deltas = [update.reshape_as(parameter) for update, parameter in zip(updates, members, strict=True)]
-            torch._foreach_add_(members, deltas, alpha=-lr * scale)
+            torch._foreach_mul_(weights, 1 - lr * weight_decay)
+            within = precision(gradients[0])
+            for dealt in deal(matrices(members), ranks=among.ranks, size=within.itemsize):
+                turn = Round(dealt, among)
+                ahead = torch._foreach_lerp(turn.rows(gradients), turn.rows(momenta), self.momentum)
+                found = orthogonalise(turn.gather([rows.to(within) for rows in ahead]), steps=self.steps)
+                scale = 0.2 * max(turn.shape) ** 0.5
+                deltas = [rows.to(weights[0].dtype) for rows in turn.scatter(found)]
+                torch._foreach_add_(turn.rows(weights), deltas, alpha=-lr * scale)
 
     @torch.no_grad()
     def _step_others(self, parameters: list[Tensor], *, lr: float, weight_decay: float) -> None:
         states = [self.state[parameter] for parameter in parameters]
         torch._fused_adamw_(
-            parameters,
-            [_gradient(parameter) for parameter in parameters],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            [local(parameter) for parameter in parameters],
+            [local(_gradient(parameter)) for parameter in parameters],
+            [local(state["exp_avg"]) for state in states],
+            [local(state["exp_avg_sq"]) for state in states],
             [],
             self._advance([state["step"] for state in states]),
             lr=lr,
@@ -145,12 +162,22 @@ class Muon(torch.optim.Optimizer):
         return steps
 
 
-def parts(parameter: Tensor) -> int:
-    """How many matrices are stacked along the parameter's first axis."""
-    count = int(getattr(parameter, "parts", 1))
-    if parameter.shape[0] % count:
-        raise ConfigError(f"a parameter of shape {tuple(parameter.shape)} does not divide into {count} matrices")
-    return count
+def matrices(parameters: Sequence[Tensor]) -> list[Matrix]:
+    """The matrices that parameters are, or are stacks of along their first axis."""
+    found = []
+    for number, parameter in enumerate(parameters):
+        height, count = parameter.shape[0], int(getattr(parameter, "parts", 1))
+        if height % count:
+            raise ConfigError(f"a parameter of shape {tuple(parameter.shape)} does not divide into {count} matrices")
+        rows, columns = height // count, parameter.shape[1:].numel()
+        found += [Matrix(number, height, place * rows, rows, columns) for place in range(count)]
+    return found
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """This rank's rows as a matrix, a view of them."""
+    own = local(tensor)
+    return own.view(len(own), own.shape[1:].numel())
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -159,6 +186,4 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def _start(parameter: nn.Parameter, *, matrix: bool) -> dict[str, Any]:
-    if type(parameter.data).__name__ == "DTensor":
-        raise ConfigError("Muon does not work on sharded parameters yet; set optim=adamw")
     return {"momentum": torch.zeros_like(parameter)} if matrix else start_state(parameter)
