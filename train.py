@@ -27,6 +27,7 @@ from dit_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from dit_video.checkpoint import Progress
+    from dit_video.parallel.plan import Plan
 
 CONF = Path(__file__).parent / "conf"
 PATHS = ("run.dir", "run.name", "datamodules.dataset")
@@ -144,9 +145,8 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     quiet()
     run = make(cfg.run)
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
-    trainer = make_trainer(cfg)
-    if cfg.get("parallel"):
-        make(cfg.parallel).fill(trainer.world_size)
+    trainer, plan = make_trainer(cfg)
+    task.plan = plan
     folder = Path(run.dir)
     with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
         found = checkpoint.latest(folder / "checkpoints")
@@ -156,7 +156,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
                 seen = f"{start.samples_seen} samples in {folder}"
                 log.say(f"{run.name} is complete: {seen}; a larger run.samples goes on")
             return
-        datamodule.begin(start.step, run.samples, trainer.global_rank, trainer.world_size)
+        datamodule.begin(start.step, run.samples, plan.data_rank(trainer.global_rank), plan.data_ranks)
         trainer.accumulate_grad_batches = datamodule.micros
         begin_from(found, trainer=trainer)
         if trainer.global_rank == 0:
@@ -201,18 +201,45 @@ def make(node: DictConfig, **parts: Any) -> Any:
     return hydra.utils.instantiate(node, _convert_="all", **parts)
 
 
-def make_trainer(cfg: DictConfig) -> Any:
-    """The trainer with callbacks and logger; ConfigError for what this machine does not have."""
+def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
+    """The trainer with callbacks and logger, and the filled parallel plan; ConfigError for what this machine lacks."""
+    from dit_video.parallel.plan import Plan
+    from dit_video.strategy import MeshStrategy
+
     callbacks = [make(node) for node in (cfg.get("callbacks") or {}).values() if node is not None]
     logger = make(cfg.logger) if cfg.get("logger") else False
+    plan = make(cfg.parallel) if cfg.get("parallel") else Plan()
+    parts = {"callbacks": callbacks, "logger": logger}
+    if processes(cfg.trainer) > 1 and not cfg.trainer.get("strategy"):
+        parts["strategy"] = MeshStrategy(plan.fill(processes(cfg.trainer)))
     try:
-        trainer = make(cfg.trainer, callbacks=callbacks, logger=logger)
+        trainer = make(cfg.trainer, **parts)
     except hydra.errors.InstantiationException as error:
         raise ConfigError(f"the trainer cannot be made: {error.__cause__}; set trainer=cpu or trainer.*") from error
     cores = os.cpu_count() or 1
     if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > max(cores, 2):
         raise ConfigError(f"trainer.devices is {trainer.num_devices} and this machine has {cores} cores; lower it")
-    return trainer
+    plan = plan.fill(trainer.world_size)
+    if plan.parameter_shards > 1 and not isinstance(trainer.strategy, MeshStrategy):
+        raise ConfigError(
+            f"trainer.strategy={trainer.strategy.__class__.__name__} makes copies alone; leave trainer.strategy out, "
+            "or set parallel.shard=1 parallel.sequence=1"
+        )
+    return trainer, plan
+
+
+def processes(trainer: DictConfig) -> int:
+    """Processes that a trainer's settings ask for."""
+    devices = trainer.get("devices", "auto")
+    if isinstance(devices, int) and devices > 0:
+        count = devices
+    elif OmegaConf.is_list(devices):
+        count = len(devices)
+    else:
+        import torch
+
+        count = max(torch.cuda.device_count(), 1) if trainer.get("accelerator") != "cpu" else 1
+    return count * int(trainer.get("num_nodes", 1))
 
 
 def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -> Progress:

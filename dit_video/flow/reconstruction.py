@@ -56,14 +56,22 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def track(mean: Tensor, std: Tensor, latent: Tensor, *, rate: float = 0.02) -> None:
-    """Move running channel statistics (c,) towards those of a latent (b, c, t, h, w); in place.
+def moments(latent: Tensor) -> Tensor:
+    """Weight, and weighted first and second moments of each channel, of a latent (b, c, t, h, w): (3, c), for a mean.
 
     A batch of images counts as many times less as it has fewer positions than 2,048.
     """
-    weight = rate * min(1.0, latent[:, 0].numel() / 2048)
+    weight = min(1.0, latent[:, 0].numel() / 2048)
     flat = latent.transpose(0, 1).flatten(1)
+    first, second = flat.mean(dim=1), flat.square().mean(dim=1)
+    return weight * torch.stack([torch.ones_like(first), first, second])
+
+
+@torch.no_grad()
+def track(mean: Tensor, std: Tensor, seen: Tensor, *, rate: float = 0.02) -> None:
+    """Move running channel statistics (c,) towards `moments` of a batch; in place."""
+    weight, first, square = seen
     second = std.square() + mean.square()
-    mean.lerp_(flat.mean(dim=1), weight)
-    second.lerp_(flat.square().mean(dim=1), weight)
+    mean.lerp_(first / weight, rate * weight)
+    second.lerp_(square / weight, rate * weight)
     std.copy_((second - mean.square()).clamp_min(1e-8).sqrt())

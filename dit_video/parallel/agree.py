@@ -1,7 +1,7 @@
 """Small numbers between all processes of a run: flags at a step's boundary, places in the order of data, hashes.
 
-- They go over a gloo group of their own, on the CPU: no device is waited for, and the collectives of training, in flight
-  or in another order, are not in the way.
+- They go over a gloo group of their own, on the CPU: no device is waited for, and the collectives of training, in
+  flight or in another order, are not in the way.
 - Every process calls them in the same order, from its main thread. Alone, a process agrees with itself.
 """
 

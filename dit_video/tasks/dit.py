@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import LightningModule
 
 from dit_video.errors import ConfigError
 from dit_video.flow.levels import Levels
 from dit_video.flow.matching import corrupt, matching_loss
 from dit_video.models.text.tokenizer import Tokenizer
+from dit_video.parallel.sequence import part_batch, stretch
+from dit_video.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dit_video.models.text.encoder import TextEncoder
 
 
-class DiTTask(LightningModule):
+class DiTTask(Task):
     """Trains a DiT and its small text encoder on PackBatch.
 
     Args:
@@ -48,17 +49,14 @@ class DiTTask(LightningModule):
         self.build_dit, self.build_text, self.optim = dit, text, optim
         self.levels, self.seed = levels or Levels(), seed
 
-    def configure_model(self) -> None:
-        """Build the models once; the vocabulary is a pure function of the dataset's captions."""
-        if hasattr(self, "dit"):
-            return
-        self.build()
-        texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
-        self.text.set_tokenizer(Tokenizer.train(texts, size=self.text.size))
-
     def build(self) -> None:
         """Make the models, as they are before anything is learnt."""
         self.dit, self.text = self.build_dit(), self.build_text()
+
+    def begin(self) -> None:
+        """The vocabulary is a pure function of the dataset's captions."""
+        texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
+        self.text.set_tokenizer(Tokenizer.train(texts, size=self.text.size))
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer and the EMA hold."""
@@ -76,6 +74,11 @@ class DiTTask(LightningModule):
         self.expect(batch)
         place = batch.place
         noisy, velocity, sigma = corrupt(batch, levels=self.levels, seed=self.seed)
+        noisy, velocity, batch = (
+            stretch(noisy, **self.part),
+            stretch(velocity, **self.part),
+            part_batch(batch, **self.part),
+        )
         predicted = self.dit(noisy, sigma, batch.layout, self.text(batch.captions))
         loss, metrics = matching_loss(predicted, velocity, sigma, batch)
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}

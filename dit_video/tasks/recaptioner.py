@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import LightningModule
 
 from dit_video.models.recaptioner.error import caption_error
 from dit_video.models.text.tokenizer import Tokenizer, trim
+from dit_video.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dit_video.models.recaptioner import Recaptioner
 
 
-class RecaptionerTask(LightningModule):
+class RecaptionerTask(Task):
     """Trains a recaptioner on ClipBatch.
 
     Args:
@@ -39,11 +39,8 @@ class RecaptionerTask(LightningModule):
         super().__init__()
         self.make, self.optim, self.length = recaptioner, optim, length
 
-    def configure_model(self) -> None:
-        """Build the model once; a new run learns its vocabulary from the captions, a resumed one reads it back."""
-        if hasattr(self, "recaptioner"):
-            return
-        self.build()
+    def begin(self) -> None:
+        """A new run learns its vocabulary from the captions, a resumed one reads it back."""
         texts = self.trainer.datamodule.texts()  # type: ignore[attr-defined]
         self.recaptioner.set_tokenizer(Tokenizer.train(texts, size=self.recaptioner.words.num_embeddings))
 

@@ -10,11 +10,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import LightningModule
 
-from dit_video.flow.reconstruction import Reconstruction, track
+from dit_video.flow.reconstruction import Reconstruction, moments, track
 from dit_video.models.vae.init import principal
 from dit_video.seeds import generator
+from dit_video.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dit_video.models.vae import VAE
 
 
-class VAETask(LightningModule):
+class VAETask(Task):
     """Trains a VAE on ClipBatch.
 
     Args:
@@ -36,6 +36,8 @@ class VAETask(LightningModule):
         whitening: how far the principal components are scaled to equal variance, 0 to 1.
         start_batches: micro-batches that the principal components are taken from; 0 leaves the random start.
     """
+
+    made_whole = True
 
     def __init__(
         self,
@@ -52,15 +54,15 @@ class VAETask(LightningModule):
         self.loss = loss or Reconstruction()
         self.whitening, self.start_batches = whitening, start_batches
 
-    def configure_model(self) -> None:
-        """Build the model once; a new run starts from principal components, a resumed one from its checkpoint."""
-        if hasattr(self, "vae"):
-            return
-        self.build()
+    def begin(self) -> None:
+        """A new run starts from principal components, of the same clips on all ranks; a resumed one does not."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.start_batches and data.started[0] == 0:
+        step, samples, rank, ranks = data.started
+        if self.start_batches and step == 0:
+            data.begin(0, samples, 0, 1)
             clips = [batch.video for batch in islice(data.train_dataloader(), self.start_batches)]
             principal(self.vae, clips, whitening=self.whitening)
+            data.begin(step, samples, rank, ranks)
 
     def build(self) -> None:
         """Make the model, as it is before anything is learnt."""
@@ -78,22 +80,23 @@ class VAETask(LightningModule):
         """The loss, weighted by clips over the global step."""
         del index
         place = batch.place
-        posterior = self.vae.posterior(batch.video)
-        video = self.vae.decoder(posterior.sample(self.noise(posterior.mean, batch)))
+        video, posterior = self.vae(batch.video, self.noise(batch))
         terms = self.loss(video.float(), batch.video, posterior.kl())
         share = batch.weight / place.step_weight
-        track(self.vae.mean, self.vae.std, posterior.mean.detach().float())
+        seen = self.trainer.strategy.reduce(moments(posterior.mean.detach().float()), reduce_op="mean")
+        track(self.vae.mean, self.vae.std, seen)
         metrics = {name: (value.detach() * share).sum() for name, value in terms._asdict().items()}
         loss = (terms.loss * share).sum()
         return {"loss": loss * place.micros * self.trainer.world_size, "metrics": metrics}
 
     def rehearse(self, batch: ClipBatch) -> Tensor:
         """The loss of a batch whose tensors have sizes alone: what a step computes, for the plan of a run."""
-        posterior = self.vae.posterior(batch.video)
-        video = self.vae.decoder(posterior.sample(torch.empty_like(posterior.mean)))
+        video, posterior = self.vae(
+            batch.video, torch.empty(self.vae.latent_shape(batch.video), device=batch.video.device)
+        )
         return self.loss(video.float(), batch.video, posterior.kl()).loss.sum()
 
-    def noise(self, like: Tensor, batch: ClipBatch) -> Tensor:
+    def noise(self, batch: ClipBatch) -> Tensor:
         """The posterior's noise, keyed by the batch's place in the order."""
         source = generator(self.seed, "posterior", *batch.place.packs[0])
-        return torch.randn(like.shape, generator=source).to(like)
+        return torch.randn(self.vae.latent_shape(batch.video), generator=source).to(batch.video)

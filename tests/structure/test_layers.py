@@ -18,6 +18,7 @@ LAYERS = {
     "datamodules": 5,
     "dit_video.tasks": 5,
     "dit_video.callbacks": 5,
+    "dit_video.strategy": 5,
     "dit_video.pipeline": 4,
     "dit_video.evaluation": 4,
     "dit_video.provenance": 4,
@@ -36,7 +37,7 @@ ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "signals", "con
 # Who alone may import what.
 ONLY = {
     "hydra": {"train", "sample", "datamodules.prepare.__main__"},
-    "lightning": {"dit_video.tasks", "dit_video.callbacks", "datamodules"},
+    "lightning": {"dit_video.tasks", "dit_video.callbacks", "dit_video.strategy", "datamodules"},
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 

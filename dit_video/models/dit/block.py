@@ -107,8 +107,15 @@ class Block(nn.Module):
         self.text = CrossAttention(width, heads=heads)
         self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = GatedMLP(width)
-        neutral = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0, 0.0])  # shift, scale, gate, twice
-        self.table = nn.Parameter(neutral.repeat_interleave(width))
+        self.table = nn.Parameter(torch.empty(6 * width))  # shift, scale, gate, twice
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """The block's own share of the modulation leaves the tokens as they are."""
+        self.table.copy_(
+            torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0, 0.0], device="cpu").repeat_interleave(len(self.table) // 6)
+        )
 
     def forward(
         self,

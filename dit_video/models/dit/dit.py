@@ -45,7 +45,7 @@ class DiT(nn.Module):
         inside = channels * patch * patch
         self.patch_in = nn.Linear(inside, width)
         self.place_in = PlaceEmbed(width)
-        self.lead = nn.Parameter(torch.zeros(width))
+        self.lead = nn.Parameter(torch.empty(width))
         self.level_in = LevelEmbed(width)
         self.text_in = nn.Linear(text_width, width, bias=False)
         self.pooled_in = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
@@ -54,6 +54,10 @@ class DiT(nn.Module):
         self.norm_out = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation_out = nn.Linear(width, 2 * width)
         self.patch_out = nn.Linear(width, inside)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Initial values and tags of all parameters, in place."""
         initialise(self)
 
     def blocks(self) -> Iterator[nn.Module]:
@@ -86,4 +90,3 @@ class DiT(nn.Module):
             tokens = block(tokens, context, shared, layout.frame, turn, layout.lengths)
         shift, scale = nn.functional.embedding(layout.frame, self.modulation_out(signal)).chunk(2, dim=-1)
         return self.patch_out(torch.addcmul(shift, self.norm_out(tokens), 1 + scale))
-

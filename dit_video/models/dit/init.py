@@ -11,14 +11,19 @@ if TYPE_CHECKING:
 
 
 def initialise(dit: DiT) -> None:
-    """Every block starts as the identity (adaLN-zero) and the velocity at zero; in place."""
+    """Every block starts as the identity (adaLN-zero) and the velocity at zero; in place, all parameters."""
     for module in dit.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+            nn.init.ones_(module.weight)
+    nn.init.zeros_(dit.lead)
     for block in dit.layers:
         nn.init.zeros_(block.text.out.weight)
+        nn.init.ones_(block.attn.scale)
+        block.reset_parameters()
     for module in (dit.modulation, dit.modulation_out, dit.patch_out):
         nn.init.zeros_(module.weight)
     tag(dit)

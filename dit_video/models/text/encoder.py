@@ -54,12 +54,21 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.length, self.size = length, vocabulary
         self.words = nn.Embedding(vocabulary, width)
-        self.places = nn.Parameter(torch.zeros(length, width))
+        self.places = nn.Parameter(torch.empty(length, width))
         self.layers = nn.ModuleList(TextLayer(width, heads=heads) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.register_buffer("vocabulary", torch.zeros(BYTES * vocabulary, dtype=torch.uint8))
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Initial values and tags of all parameters, in place; no tokenizer yet."""
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear | nn.RMSNorm):
+                module.reset_parameters()
+        self.norm.reset_parameters()
         nn.init.normal_(self.words.weight, std=1.0)
         nn.init.normal_(self.places, std=0.3)
+        nn.init.zeros_(self.vocabulary)
         for parameter in self.parameters():
             parameter.no_decay, parameter.matrix = True, False
         for layer in self.layers:

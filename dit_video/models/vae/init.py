@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from dit_video.models.vae.block import ChannelNorm
 from dit_video.models.vae.embed import cut
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 def initialise(vae: VAE) -> None:
     """Orthonormal linear ways and silent convolutions; in place. Also tags what the optimizers treat apart."""
+    for module in vae.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
+        elif isinstance(module, ChannelNorm):
+            nn.init.ones_(module.scale)
+    nn.init.zeros_(vae.mean)
+    nn.init.ones_(vae.std)
     for encode, decode in _ways(vae):
         nn.init.orthogonal_(encode.weight)
         nn.init.zeros_(encode.bias)

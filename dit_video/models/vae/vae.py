@@ -145,6 +145,10 @@ class VAE(nn.Module):
         self.decoder = Decoder(self.compression, widths=widths, blocks=blocks, stages=stages)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Initial values and tags of all parameters and buffers, in place."""
         initialise(self)
 
     def blocks(self) -> Iterator[nn.Module]:
@@ -157,6 +161,12 @@ class VAE(nn.Module):
         """Distribution of the latent of a video (b, 3, 1 + k*time, h, w) in [-1, 1], not normalised."""
         mean = self.encoder(video)
         return Posterior(mean, torch.full_like(mean, self.logvar))
+
+    def latent_shape(self, video: Tensor) -> tuple[int, ...]:
+        """Shape (b, c, 1 + k, h', w') of the latent of a video (b, 3, 1 + k*time, h, w)."""
+        frames, height, width = video.shape[2:]
+        time, space = self.compression.time, self.compression.space
+        return len(video), self.compression.channels, 1 + (frames - 1) // time, height // space, width // space
 
     def forward(self, video: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
         """Reconstruction and posterior; `noise` is shaped like the latent."""

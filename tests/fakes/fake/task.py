@@ -6,23 +6,35 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import nn
 
 from dit_video.batch import ClipBatch
+from dit_video.tasks.task import Task
 
 
-class FakeTask(LightningModule):
+class FakeNet(nn.Sequential):
+    """Two layers, each a unit of sharding."""
+
+    def blocks(self) -> list[nn.Module]:
+        """The linear layers."""
+        return [module for module in self if isinstance(module, nn.Linear)]
+
+    def initialise(self) -> None:
+        """Torch's own values."""
+        for block in self.blocks():
+            block.reset_parameters()  # type: ignore[operator]
+
+
+class FakeTask(Task):
     """Keeps the contract: `trained`, `configure_optimizers`, and a loss weighted over the whole step."""
 
     def __init__(self, *, optim: Callable[..., torch.optim.Optimizer], width: int = 8) -> None:
         super().__init__()
         self.optim, self.width = optim, width
 
-    def configure_model(self) -> None:
-        """Build once."""
-        if not hasattr(self, "net"):
-            self.net = nn.Sequential(nn.Linear(48, self.width), nn.Dropout(0.1), nn.Linear(self.width, 48))
+    def build(self) -> None:
+        """The net."""
+        self.net = FakeNet(nn.Linear(48, self.width), nn.Dropout(0.1), nn.Linear(self.width, 48))
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from dit_video.flow.reconstruction import Reconstruction, track
+from dit_video.flow.reconstruction import Reconstruction, moments, track
 
 
 def test_terms_are_what_they_are_called() -> None:
@@ -51,13 +51,13 @@ def test_statistics_arrive_at_those_of_the_latents() -> None:
     torch.manual_seed(0)
     for _ in range(300):
         latent = torch.randn(4, 3, 2, 16, 16) * torch.tensor([0.5, 1.0, 4.0])[:, None, None, None]
-        track(mean, std, latent + torch.tensor([1.0, -2.0, 0.0])[:, None, None, None], rate=0.05)
+        track(mean, std, moments(latent + torch.tensor([1.0, -2.0, 0.0])[:, None, None, None]), rate=0.05)
     assert_close(mean, torch.tensor([1.0, -2.0, 0.0]), atol=0.1, rtol=0)
     assert_close(std, torch.tensor([0.5, 1.0, 4.0]), rtol=0.05, atol=0)
 
 
 def test_a_batch_of_few_positions_counts_less() -> None:
     few, many = torch.zeros(1), torch.zeros(1)
-    track(few, torch.ones(1), torch.ones(1, 1, 1, 8, 8))
-    track(many, torch.ones(1), torch.ones(1, 1, 2, 32, 32))
+    track(few, torch.ones(1), moments(torch.ones(1, 1, 1, 8, 8)))
+    track(many, torch.ones(1), moments(torch.ones(1, 1, 2, 32, 32)))
     assert_close(many / few, torch.tensor([2048 / 64]))

@@ -35,8 +35,9 @@ def task_of(*, started: int = 0, start_batches: int = 2) -> VAETask:
     torch.manual_seed(0)
     task = VAETask(vae=BUILD, optim=partial(AdamW, lr=1e-2), start_batches=start_batches)
     batches = [batch_of(torch.rand(4, 3, 3, 8, 8) * 2 - 1) for _ in range(3)]
-    data = SimpleNamespace(started=(started, 0), train_dataloader=lambda: iter(batches))
-    task._trainer = SimpleNamespace(datamodule=data, world_size=1)
+    data = SimpleNamespace(started=(started, 0, 0, 1), train_dataloader=lambda: iter(batches), begin=lambda *_: None)
+    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor, root_device=torch.device("cpu"))
+    task._trainer = SimpleNamespace(datamodule=data, world_size=1, strategy=strategy)
     task.configure_model()
     return task
 
@@ -66,11 +67,11 @@ def test_damaged_clips_cost_nothing() -> None:
 
 
 def test_noise_is_keyed_by_the_place() -> None:
-    task, like = task_of(), torch.zeros(2, 3)
-    video = torch.zeros(1, 3, 1, 2, 2)
-    first = task.noise(like, batch_of(video))
-    assert torch.equal(task.noise(like, batch_of(video)), first)
-    assert not torch.equal(task.noise(like, batch_of(video, place=1)), first)
+    task, video = task_of(), torch.zeros(1, 3, 3, 4, 6)
+    first = task.noise(batch_of(video))
+    assert first.shape == task.vae.posterior(video).mean.shape
+    assert torch.equal(task.noise(batch_of(video)), first)
+    assert not torch.equal(task.noise(batch_of(video, place=1)), first)
 
 
 def test_statistics_follow_and_are_stored() -> None:

@@ -1,0 +1,108 @@
+"""Sequence parallelism in the manner of Ulysses (Jacobs et al. 2023, 2309.14509), from outside the model.
+
+- The processes of a sequence group hold equal stretches of a pack's tokens. What works token by token runs as it is.
+- Around attention, an all-to-all trades tokens for heads: every process attends over the whole pack with its share of
+  the heads, and another one trades back. Four exchanges a block and direction: q, k, v in, the output out.
+- Keys of a text are whole on every process: their heads are cut, nothing is sent.
+- Each process counts the loss of its own tokens, so gradients are sums over the group, as over everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from einops import rearrange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from dit_video.batch import PackBatch
+    from dit_video.ops.attention import Attention
+
+
+class Trade(torch.autograd.Function):
+    """An all-to-all of equal parts along the first axis; its gradient takes the same way back."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, group: dist.ProcessGroup) -> Tensor:  # type: ignore[override]
+        """parts (g, ...), one for each process of the group; returns the parts they have sent here."""
+        ctx.group = group
+        received = torch.empty_like(parts)
+        dist.all_to_all_single(received, parts.contiguous(), group=group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """The gradient of what was received goes to who sent it."""
+        return Trade.apply(gradient.contiguous(), ctx.group), None
+
+
+def to_heads(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """All tokens of a part of the heads (n, h/g, e) for a stretch of the tokens of all heads (n/g, h, e)."""
+    size = dist.get_world_size(group)
+    parts = rearrange(x, "n (g h) e -> g n h e", g=size)
+    return rearrange(Trade.apply(parts, group), "g n h e -> (g n) h e")
+
+
+def to_tokens(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """The reverse of `to_heads`."""
+    size = dist.get_world_size(group)
+    parts = rearrange(x, "(g n) h e -> g n h e", g=size)
+    return rearrange(Trade.apply(parts, group), "g n h e -> n (g h) e")
+
+
+class Ulysses:
+    """An attention over a group of processes, each of which has a stretch of the queries."""
+
+    def __init__(self, attend: Attention, group: dist.ProcessGroup) -> None:
+        self.attend, self.group = attend, group
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
+        """As `Attention`, with lengths of the whole and q (n/g, h, e); k and v are a stretch like q, or whole."""
+        if len(k) == sum(k_lengths):
+            size, rank = dist.get_world_size(self.group), dist.get_rank(self.group)
+            mine = slice(rank * k.shape[1] // size, (rank + 1) * k.shape[1] // size)
+            k, v = k[:, mine], v[:, mine]
+        else:
+            k, v = to_heads(k, self.group), to_heads(v, self.group)
+        out = self.attend(to_heads(q, self.group), k, v, q_lengths, k_lengths)
+        return to_tokens(out, self.group)
+
+
+def attending(model: nn.Module) -> list[Any]:
+    """The modules of a model to which an attention callable (`attend`) was handed in."""
+    return [module for module in model.modules() if hasattr(module, "attend")]
+
+
+def heads(model: nn.Module) -> list[int]:
+    """The number of heads of every attention that can be parted."""
+    return [module.heads for module in attending(model)]
+
+
+def part_attention(model: nn.Module, group: dist.ProcessGroup) -> None:
+    """Wrap every attention callable of a model; in place."""
+    for module in attending(model):
+        module.attend = Ulysses(module.attend, group)
+
+
+def stretch(x: Tensor, *, rank: int, size: int) -> Tensor:
+    """Part `rank` of `size` equal parts of a tensor (n, ...)."""
+    return x[rank * len(x) // size : (rank + 1) * len(x) // size]
+
+
+def part_batch(batch: PackBatch, *, rank: int, size: int) -> PackBatch:
+    """The stretch of a pack that is process `rank`'s of a sequence group of `size`."""
+    if size == 1:
+        return batch
+    layout = replace(
+        batch.layout,
+        position=stretch(batch.layout.position, rank=rank, size=size),
+        frame=stretch(batch.layout.frame, rank=rank, size=size),
+    )
+    own = {name: stretch(getattr(batch, name), rank=rank, size=size) for name in ("data", "weight", "pack")}
+    return replace(batch, layout=layout, **own)
