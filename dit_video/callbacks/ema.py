@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dit_video.batch import ClipBatch, PackBatch
+from dit_video.callbacks.finite import Finite
 from dit_video.errors import ConfigError
 from dit_video.optim import ema
 
@@ -33,11 +34,14 @@ class Ema(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: ClipBatch | PackBatch, batch_idx: int
     ) -> None:
-        """Move the averages when the step is complete."""
+        """Move the averages when the step is complete, and was learnt from."""
         place = batch.place
-        if place.micro == place.micros - 1 and self.ema is not None:
+        if place.micro < place.micros - 1 or self.ema is None:
+            return
+        finite = [item for item in trainer.callbacks if isinstance(item, Finite)]  # type: ignore[attr-defined]
+        if all(item.left_out != place.step + 1 for item in finite):
             self.ema.update(samples=place.samples_seen - self.samples_seen, samples_seen=place.samples_seen)
-            self.samples_seen = place.samples_seen
+        self.samples_seen = place.samples_seen
 
     def tensors(self, pl_module: LightningModule) -> dict[str, Tensor]:
         """The averages under the names of the task's parameters, shared ones under each of their names."""

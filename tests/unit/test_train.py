@@ -142,7 +142,7 @@ def test_two_processes_stop_together_and_resume(tmp_path: Path) -> None:
 
 
 def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
-    done = forked.start(tmp_path, [*FAKES, "datamodules.nan_at=9"])
+    done = forked.start(tmp_path, [*FAKES, "datamodules.nan_at=9", "callbacks.finite.policy=stop"])
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: step 10: the loss is nan")
     assert "9-0 9-1" in done.stderr

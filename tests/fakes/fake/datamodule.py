@@ -38,7 +38,7 @@ class Clips(IterableDataset):
                         samples_seen=(step + 1) * per_step,
                         micro=micro,
                         micros=module.micros,
-                        packs=((0, step),),
+                        packs=((number, step),),
                         step_weight=float(per_step),
                     ),
                 )

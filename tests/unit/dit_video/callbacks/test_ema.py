@@ -11,6 +11,9 @@ from dit_video.callbacks.ema import Ema
 from dit_video.errors import ConfigError
 
 
+TRAINER: Any = SimpleNamespace(callbacks=[])
+
+
 class Task(nn.Module):
     """A trained layer whose weight has two names, and a frozen one."""
 
@@ -24,7 +27,7 @@ class Task(nn.Module):
 
 
 def batch(micro: int, samples_seen: int) -> Any:
-    return SimpleNamespace(place=SimpleNamespace(micro=micro, micros=2, samples_seen=samples_seen))
+    return SimpleNamespace(place=SimpleNamespace(step=0, micro=micro, micros=2, samples_seen=samples_seen))
 
 
 def test_averages_move_at_the_end_of_a_step_and_bear_the_tasks_names() -> None:
@@ -34,9 +37,9 @@ def test_averages_move_at_the_end_of_a_step_and_bear_the_tasks_names() -> None:
     with torch.no_grad():
         task.net.weight.zero_()
     start = ema.tensors(task)["net.weight"].clone()
-    ema.on_train_batch_end(Any, task, None, batch(0, 8), 0)
+    ema.on_train_batch_end(TRAINER, task, None, batch(0, 8), 0)
     assert torch.equal(ema.tensors(task)["net.weight"], start)
-    ema.on_train_batch_end(Any, task, None, batch(1, 8), 1)
+    ema.on_train_batch_end(TRAINER, task, None, batch(1, 8), 1)
     torch.testing.assert_close(ema.tensors(task)["net.weight"], start / 2)
     assert set(ema.tensors(task)) == {"net.weight", "net.bias", "tied.weight", "tied.bias"}
     with ema.swapped():
