@@ -10,7 +10,6 @@ from torch import nn
 from dit_video.callbacks.ema import Ema
 from dit_video.errors import ConfigError
 
-
 TRAINER: Any = SimpleNamespace(callbacks=[])
 
 
