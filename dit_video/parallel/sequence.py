@@ -32,7 +32,7 @@ class Trade(torch.autograd.Function):
     def forward(ctx: Any, parts: Tensor, group: dist.ProcessGroup) -> Tensor:  # type: ignore[override]
         """parts (g, ...), one for each process of the group; returns the parts they have sent here."""
         ctx.group = group
-        received = torch.empty_like(parts)
+        received = torch.empty_like(parts, memory_format=torch.contiguous_format)
         dist.all_to_all_single(received, parts.contiguous(), group=group)
         return received
 
@@ -63,7 +63,11 @@ class Ulysses:
         self.attend, self.group = attend, group
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
-        """As `Attention`, with lengths of the whole and q (n/g, h, e); k and v are a stretch like q, or whole."""
+        """As `Attention`, with lengths of the whole and q (n/g, h, e); k and v are a stretch like q, or whole.
+
+        What is traded is in the precision of the values: under autocast on a GPU a norm gives float32.
+        """
+        q, k = q.to(v.dtype), k.to(v.dtype)
         if len(k) == sum(k_lengths):
             size, rank = dist.get_world_size(self.group), dist.get_rank(self.group)
             mine = slice(rank * k.shape[1] // size, (rank + 1) * k.shape[1] // size)
@@ -104,5 +108,5 @@ def part_batch(batch: PackBatch, *, rank: int, size: int) -> PackBatch:
         position=stretch(batch.layout.position, rank=rank, size=size),
         frame=stretch(batch.layout.frame, rank=rank, size=size),
     )
-    own = {name: stretch(getattr(batch, name), rank=rank, size=size) for name in ("data", "weight", "pack")}
-    return replace(batch, layout=layout, **own)
+    data, weight, pack = (stretch(x, rank=rank, size=size) for x in (batch.data, batch.weight, batch.pack))
+    return replace(batch, layout=layout, data=data, weight=weight, pack=pack)

@@ -103,5 +103,7 @@ def recompute_(block: nn.Module, *, selective: bool) -> None:
         del context, args, kwargs
         return CheckpointPolicy.MUST_SAVE if op in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
 
-    contexts = {"context_fn": partial(create_selective_checkpoint_contexts, policy)} if selective else {}
-    block.forward = partial(checkpoint, block.forward, use_reentrant=False, **contexts)  # type: ignore[method-assign]
+    run = partial(checkpoint, block.forward, use_reentrant=False)
+    if selective:
+        run = partial(run, context_fn=partial(create_selective_checkpoint_contexts, policy))
+    block.forward = run  # type: ignore[method-assign]

@@ -101,8 +101,9 @@ def hollow(batch: Any) -> Any:
 
 def measured(task: Any, batch: Any) -> int:
     """The most bytes that live while a task is built and takes two steps, by torch's profiler."""
-    data = SimpleNamespace(started=(0,), texts=lambda: list(WORDS) * 20)
-    task._trainer = SimpleNamespace(world_size=1, datamodule=data)
+    data = SimpleNamespace(started=(0, 0, 0, 1), texts=lambda: list(WORDS) * 20)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=lambda tensor, reduce_op: tensor)
+    task._trainer = SimpleNamespace(world_size=1, datamodule=data, strategy=strategy)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         task.configure_model()
         optimizer = task.configure_optimizers()
