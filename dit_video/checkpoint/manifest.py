@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from dit_video import log
 from dit_video.errors import CheckpointError
 
 NAME = "manifest.json"
 FORMAT = 1
+THREADS = 8
+LONG = 4_000_000_000  # bytes from which hashing shows its progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,35 +29,66 @@ class Progress:
     fingerprint: str = ""
 
 
-def write(folder: Path, progress: Progress) -> None:
-    """Hash every file of `folder` into its manifest, then sync files and folder to the disk."""
-    files = {path.name: _entry(path) for path in sorted(folder.iterdir()) if path.name != NAME}
+def write(folder: Path, progress: Progress, files: Mapping[str, Mapping[str, object]]) -> None:
+    """Write the manifest of `files` (name, bytes and SHA-256, as `entry` gives them), and sync it and the folder.
+
+    The files themselves are synced by who writes them.
+    """
     content = {
         "format": FORMAT,
         "step": progress.step,
         "samples_seen": progress.samples_seen,
         "fingerprint": progress.fingerprint,
-        "files": files,
+        "files": {name: files[name] for name in sorted(files)},
     }
-    (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    for path in folder.iterdir():
-        sync(path)
+    put(folder / NAME, (json.dumps(content, indent=1) + "\n").encode())
     sync(folder)
 
 
-def verify(folder: Path) -> dict[str, object]:
-    """The manifest's content; CheckpointError that says what is wrong if any byte differs from it."""
+def put(path: Path, content: bytes) -> dict[str, object]:
+    """Write a small file and sync it; returns its entry."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def verify(folder: Path, *, rank: int = 0, ranks: int = 1) -> dict[str, Any]:
+    """The manifest's content; CheckpointError that says what is wrong if any byte differs from it.
+
+    Of `ranks` processes that verify together each reads its share of the files, the first also looks for files that
+    are missing or too many; the checkpoint is sound if all of them find their share so.
+    """
     content = read(folder)
     files = content["files"]
-    present = {path.name for path in folder.iterdir()} - {NAME}
-    if not isinstance(files, dict) or present != set(files):
+    if rank == 0 and {path.name for path in folder.iterdir()} - {NAME} != set(files):
         raise CheckpointError(f"checkpoint {folder} does not hold the files of its manifest")
-    for name, expected in files.items():
-        if not isinstance(expected, dict) or (folder / name).stat().st_size != expected.get("bytes"):
+    share = sorted(files, key=lambda name: (-files[name]["bytes"], name))[rank::ranks]
+    for name in share:
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != files[name]["bytes"]:
             raise CheckpointError(f"checkpoint {folder}: {name} has not the size of its manifest")
-        if _entry(folder / name) != expected:
-            raise CheckpointError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs from the manifest's)")
+    total = sum(files[name]["bytes"] for name in share)
+    with ThreadPoolExecutor(THREADS) as threads:
+        found: Iterable[dict[str, object]] = threads.map(entry, [folder / name for name in share])
+        if total > LONG and rank == 0:
+            found = log.progress(found, what=f"verifying {folder.name}", total=len(share), unit="file")
+        for name, item in zip(share, found, strict=True):
+            if item != files[name]:
+                raise CheckpointError(
+                    f"checkpoint {folder}: {name} is damaged (its SHA-256 differs from the manifest's)"
+                )
     return content
+
+
+def looks_whole(folder: Path) -> bool:
+    """Whether the files of the manifest are there in their sizes: enough to count a checkpoint, not to read it."""
+    try:
+        files = read(folder)["files"]
+        return all((folder / name).stat().st_size == item["bytes"] for name, item in files.items())
+    except (CheckpointError, OSError):
+        return False
 
 
 def progress(folder: Path) -> Progress:
@@ -64,11 +101,11 @@ def progress(folder: Path) -> Progress:
     )
 
 
-def read(folder: Path) -> dict[str, object]:
+def read(folder: Path) -> dict[str, Any]:
     """The manifest's content, unverified; CheckpointError if there is none."""
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise CheckpointError(
             f"{folder} is not a checkpoint (no readable {NAME}); give a folder of RUN/checkpoints"
         ) from None
@@ -76,7 +113,16 @@ def read(folder: Path) -> dict[str, object]:
         raise CheckpointError(f"the manifest of {folder} is incomplete")
     if content.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {folder} has format {content.get('format')}; this version reads {FORMAT}")
+    files = content["files"]
+    if not isinstance(files, dict) or not all(_names_a_file(name, item) for name, item in files.items()):
+        raise CheckpointError(f"the manifest of {folder} is incomplete")
     return content
+
+
+def _names_a_file(name: str, item: object) -> bool:
+    """Whether an entry says size and hash of a file that lies in the checkpoint itself."""
+    inside = Path(name).name == name and name != NAME
+    return inside and isinstance(item, dict) and set(item) == {"bytes", "sha256"} and isinstance(item["bytes"], int)
 
 
 def sync(path: Path) -> None:
@@ -88,6 +134,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _entry(path: Path) -> dict[str, object]:
+def entry(path: Path) -> dict[str, object]:
+    """Size and SHA-256 of a file."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -21,6 +21,11 @@ def flat(state: State) -> dict[str, Tensor]:
     return tensors
 
 
+def size_of(state: State) -> int:
+    """Bytes of all its tensors, over all processes."""
+    return sum(value.numel() * value.element_size() for value in flat(state).values())
+
+
 def optimizer_state(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Every tensor an optimizer keeps, as PARAMETER.KEY; the optimizers must be built from named parameters.
 

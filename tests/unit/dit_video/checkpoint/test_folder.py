@@ -55,23 +55,23 @@ def test_a_failure_at_any_stage_leaves_the_one_before(
 ) -> None:
     before = save(tmp_path, 1)
 
-    def fail(*_args: object) -> None:
+    def fail(*_args: object, **_more: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         if stage == "write":
-            patch.setattr(folders.tensors, "write", fail)
+            patch.setattr(folders.writer, "write", fail)
         elif stage == "manifest":
             patch.setattr(folders.manifest, "write", fail)
         else:
-            patch.setattr(folders, "_replace", fail)
+            patch.setattr(folders, "_rename", fail)
         with pytest.raises(CheckpointError, match=r"at 8 samples was not saved \(No space left on device\)"):
             save(tmp_path, 2)
     assert list(tmp_path.iterdir()) == [before]
     assert checkpoint.latest(tmp_path) == before
     assert checkpoint.latest(tmp_path / "..") is None
     save(tmp_path, 2)
-    checkpoint.prune(tmp_path, keep=1)
+    checkpoint.prune(tmp_path, rule=checkpoint.Rule(keep=1), newest=checkpoint.latest(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["000000000008-00000002"]
 
 

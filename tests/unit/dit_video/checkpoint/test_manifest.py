@@ -10,9 +10,14 @@ from dit_video.checkpoint.manifest import Progress
 from dit_video.errors import CheckpointError
 
 
+def write(folder: Path, progress: Progress) -> None:
+    """A manifest of what lies in a folder."""
+    manifest.write(folder, progress, {path.name: manifest.entry(path) for path in folder.iterdir()})
+
+
 def test_what_is_written_verifies_and_every_bit_counts(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"abc")
-    manifest.write(tmp_path, Progress(step=2, samples_seen=8, fingerprint="f"))
+    write(tmp_path, Progress(step=2, samples_seen=8, fingerprint="f"))
     manifest.verify(tmp_path)
     for bit in range(24):
         content = bytearray(b"abc")
@@ -30,7 +35,7 @@ def test_what_is_no_manifest_is_no_checkpoint(tmp_path: Path, text: str) -> None
 
 
 def test_another_format_is_named(tmp_path: Path) -> None:
-    manifest.write(tmp_path, Progress(step=0, samples_seen=0))
+    write(tmp_path, Progress(step=0, samples_seen=0))
     content = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     (tmp_path / "manifest.json").write_text(json.dumps(content | {"format": 7}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="format 7"):

@@ -62,6 +62,12 @@ def test_another_model_is_refused_by_name(tmp_path: Path) -> None:
         checkpoint.load(path, live)
 
 
+def rewrite_manifest(path: Path) -> None:
+    """As someone would who makes a checkpoint for others to load."""
+    files = {file.name: manifest.entry(file) for file in path.iterdir() if file.name != manifest.NAME}
+    manifest.write(path, checkpoint.Progress(step=2, samples_seen=8), files)
+
+
 class Payload:
     """Runs a command when unpickled."""
 
@@ -75,7 +81,7 @@ class Payload:
 def test_an_index_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path, canary = save(tmp_path, state(*model())), tmp_path / "canary"
     (path / ".metadata").write_bytes(pickle.dumps(Payload(canary)))
-    manifest.write(path, checkpoint.Progress(step=2, samples_seen=8))
+    rewrite_manifest(path)
     for attempt in (lambda: checkpoint.weights(path), lambda: checkpoint.load(path, state(*model()))):
         with pytest.raises(CheckpointError, match="not allowed"):
             attempt()
