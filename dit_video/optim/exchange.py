@@ -137,3 +137,18 @@ def held(matrix: Matrix, among: Shards, rank: int) -> Piece:
 def total(pieces: Sequence[Sequence[Piece]]) -> list[int]:
     """Rows for or from each rank."""
     return [sum(piece.rows for piece in each) for each in pieces]
+
+
+def sent(matrices: Sequence[Matrix], *, ranks: int) -> list[int]:
+    """Numbers that each rank sends, there and back."""
+    counts = [0] * ranks
+    for dealt in deal(matrices, ranks=ranks, size=1):
+        for owner, hand in enumerate(dealt):
+            for one in hand:
+                each = -(-one.height // ranks)
+                for rank in range(one.first // each, (one.first + one.rows - 1) // each + 1):
+                    numbers = held(one, Shards(None, rank, ranks), rank).rows * one.columns
+                    if rank != owner:
+                        counts[rank] += numbers
+                        counts[owner] += numbers
+    return counts

@@ -104,6 +104,10 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 self.state[parameter] = _start(parameter, matrix=group["matrix"])
 
+    def all_matrices(self) -> list[Matrix]:
+        """What Newton-Schulz works on in a step, all parameters having gradients."""
+        return [one for group in self.param_groups if group["matrix"] for one in matrices(group["params"])]
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One update; `closure`, if given, computes the gradients."""
         loss = evaluate(closure)
