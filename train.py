@@ -9,11 +9,12 @@ datamodule's loader.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,16 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dit_video import config, log
+from dit_video import config, launch, log
 from dit_video.errors import ConfigError, DataError
+from dit_video.signals import LISTENER, STOPPING
 
 if TYPE_CHECKING:
     from dit_video.checkpoint import Progress
     from dit_video.parallel.plan import Plan
 
 CONF = Path(__file__).parent / "conf"
+SETTINGS = "settings.yaml"
 PATHS = ("run.dir", "run.name", "datamodules.dataset")
 MAY_DIFFER = config.Allowed(
     keys=(
@@ -41,6 +44,8 @@ MAY_DIFFER = config.Allowed(
         "run.name",
         "run.samples",
         "run.every_samples",
+        "run.restarts",
+        "run.silence",
         "trainer.*",
         "logger.*",
         "callbacks.*",
@@ -57,6 +62,9 @@ MAY_DIFFER = config.Allowed(
 
 def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] = config.ALLOWED) -> None:
     """Compose the settings of the command line with Hydra and train; a user's mistake is one line and exit code 2."""
+    if launch.WATCH in os.environ:
+        watched()
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with config.one_line(debug="run.debug=true" in arguments):
         paths = () if {"-m", "--multirun"} & set(arguments) else PATHS  # there, a comma parts the values of a sweep
@@ -72,7 +80,31 @@ def train(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> None:
         if resolved["run"].get("plan"):
             foresee(OmegaConf.create(resolved))
             return
-        fit(OmegaConf.create(resolved), raw=OmegaConf.to_container(cfg, resolve=False))
+        raw = OmegaConf.to_container(cfg, resolve=False)
+        if (job := watch(resolved)) is None:
+            fit(OmegaConf.create(resolved), raw=raw)
+            return
+        settings = OmegaConf.to_yaml(OmegaConf.create({"resolved": resolved, "raw": raw}))
+        if code := launch.supervise(job, command=[sys.executable, sys.argv[0]], files={SETTINGS: settings}):
+            raise SystemExit(code)
+
+
+def watch(resolved: Mapping[str, Any]) -> launch.Job | None:
+    """The job of a parent that starts the ranks; None where this process trains by itself."""
+    patience = resolved["datamodules"].get("patience", 300.0)
+    marked = (resolved.get("callbacks") or {}).get("heartbeat") is not None
+    run = make(OmegaConf.create(resolved["run"]))
+    return launch.job(run, trainer=resolved["trainer"], patience=patience if marked else math.inf)
+
+
+def watched() -> None:
+    """What each rank does that a parent has started: it finds the settings there, composed and checked."""
+    launch.begin()
+    LISTENER.listen(*STOPPING)
+    settings = OmegaConf.load(Path(os.environ[launch.WATCH]) / SETTINGS)
+    resolved, raw = (OmegaConf.to_container(settings[name], resolve=False) for name in ("resolved", "raw"))
+    with launch.reporting(debug=resolved["run"].get("debug", False)):
+        fit(OmegaConf.create(resolved), raw=raw)
 
 
 def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, Any]:
@@ -217,7 +249,7 @@ def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
     except hydra.errors.InstantiationException as error:
         raise ConfigError(f"the trainer cannot be made: {error.__cause__}; set trainer=cpu or trainer.*") from error
     cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > max(cores, 2):
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > 4 * cores:
         raise ConfigError(f"trainer.devices is {trainer.num_devices} and this machine has {cores} cores; lower it")
     plan = plan.fill(trainer.world_size)
     if plan.parameter_shards > 1 and not isinstance(trainer.strategy, MeshStrategy):

@@ -29,30 +29,41 @@ def one_line(*, debug: bool = False) -> Iterator[None]:
         sys.stderr.write("interrupted\n")
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
-        mistake = _mistake(error)
-        if debug or mistake is None:
+        found = mistake(error)
+        if debug or found is None:
             raise
-        where = f"{override}: " if (override := getattr(mistake, "override", None)) else ""
-        sys.stderr.write(f"error: {where}{' '.join(str(mistake).split())}\n")
+        sys.stderr.write(f"error: {line(found)}\n")
         raise SystemExit(USER_ERROR) from None
 
 
-def _mistake(error: BaseException) -> BaseException | None:
+def mistake(error: BaseException) -> BaseException | None:
     """The user's mistake behind an error: ours if there is one in the chain, else Hydra's or OmegaConf's complaint."""
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    for item in chain:
+    found = chain(error)
+    for item in found:
         if isinstance(item, UserError):
             return item
-    for item in chain:
+    for item in found:
         if isinstance(item, OSError) and item.errno in DISK:
             return UserError(f"{item.strerror}; free some room, then the same command goes on")
-    config = [item for item in chain if type(item).__module__.split(".")[0] in {"hydra", "omegaconf"}]
+    config = [item for item in found if type(item).__module__.split(".")[0] in {"hydra", "omegaconf"}]
     calls = [item for item in config if type(item).__name__ == "InstantiationException"]
     return config[0] if config and not calls else None
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """An error and those that led to it, the last one first."""
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def line(error: BaseException) -> str:
+    """What an error says, in one line; Hydra's name the override at fault."""
+    where = f"{override}: " if (override := getattr(error, "override", None)) else ""
+    return where + " ".join(str(error).split())
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ class Run:
     `samples` is the run's length and `every_samples` the interval of checkpoints, both in samples seen by all ranks.
     `plan` prints what the run would do and does nothing, as text or as "json"; for `ranks` processes, by default those
     that the trainer asks for, and with the time it takes where each of them reaches `tflops` * 10^12 FLOPs a second.
+    After a crash the run is started again at most `restarts` times without a new checkpoint (by default 3, for a lone
+    process on a CPU 0: it has no parent then); no sign of life, or a step without an end, for `silence` seconds is one.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Run:
     plan: bool | Literal["json"] = False
     ranks: int | None = None
     tflops: float | None = None
+    restarts: int | None = None
+    silence: float = 300.0
 
     def __post_init__(self) -> None:
         for key in ("name", "dir"):
@@ -34,6 +38,10 @@ class Run:
         for key in ("samples", "every_samples"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"run.{key} must be at least 1, got {getattr(self, key)}")
+        if self.restarts is not None and self.restarts < 0:
+            raise ConfigError(f"run.restarts must be at least 0, got {self.restarts}")
+        if not self.silence >= 2:
+            raise ConfigError(f"run.silence must be at least 2 seconds, got {self.silence}: signs come twice in one")
         for key in ("ranks", "tflops"):
             value = getattr(self, key)
             if value is not None and not self.plan:

@@ -33,7 +33,7 @@ LAYERS = {
     "dit_video.sampler": 1,
     "dit_video": 0,
 }
-ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "signals", "config", "signature"}
+ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "signals", "config", "launch", "signature"}
 # Who alone may import what.
 ONLY = {
     "hydra": {"train", "sample", "datamodules.prepare.__main__"},

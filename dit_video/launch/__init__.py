@@ -1,0 +1,23 @@
+"""Starts the ranks of this machine, watches them from outside, and starts them again: `python train.py` is its parent.
+
+- The parent has checked the settings and imports no torch: a rank that holds the GIL, stops or dies cannot touch it.
+- A rank beats twice a second (`heartbeat`), and writes down what it fails of (`report`).
+- The parent names the rank that failed first and why (`cause`, `watch`, `stacks`), ends the others, and starts all of
+  them again from the newest checkpoint (`supervise`), as long as that leads anywhere.
+
+Why not torch's own engine (`torch.distributed.run`, read at 2.13): its restarts are counted over a whole run, so that a
+bug at a fixed step is looped on and a month of rare faults is not survived; after SIGTERM it waits 30 seconds for a
+save, then kills; whatever a rank's exit code, its own is 1 (2, 75 and 130 mean something here); it knows no hang but a
+timer that the training code must set; and its parent imports torch, for 2 seconds and 300 MB. `torchrun train.py` works
+nevertheless: there, and under srun, each rank watches itself alone, and whoever started it restarts it.
+
+Exit codes: 0 done, 2 a user's mistake, 75 stopped by a signal and saved, 130 ctrl-C; 128 + signal or 1 after a crash.
+"""
+
+from dit_video.launch.heartbeat import WATCH, begin, mark, within
+from dit_video.launch.job import Job, job
+from dit_video.launch.report import reporting
+from dit_video.launch.supervise import supervise
+from dit_video.launch.world import World
+
+__all__ = ["WATCH", "Job", "World", "begin", "job", "mark", "reporting", "supervise", "within"]

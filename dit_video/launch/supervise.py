@@ -1,0 +1,174 @@
+"""The parent's life: start the ranks, watch them, and after a crash start them again while that leads anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dit_video import log
+from dit_video.config.mistakes import INTERRUPTED
+from dit_video.launch import cause, folder, heartbeat, report, restarts, watch
+from dit_video.launch.cause import Cause
+from dit_video.launch.group import Group, Rank
+from dit_video.launch.job import Job
+from dit_video.launch.listen import Signals
+from dit_video.launch.world import free_port
+from dit_video.signals import REQUEUE
+
+LOG = log.get("dit_video.launch")
+TICK = 0.2  # seconds
+GRACE = 5.0  # seconds that the other ranks have to end after a failure
+CLASHES = 5
+IN_USE = "EADDRINUSE", "address already in use"
+FRAMES = 5
+
+
+def supervise(job: Job, *, command: Sequence[str], files: dict[str, str]) -> int:
+    """Run `command` as every rank of the job until the run ends, and return the exit code.
+
+    `files` (name, text) lie in the folder that the ranks find in DIT_VIDEO_WATCH.
+    """
+    log.setup()
+    with Signals() as signals, folder.watch_folder() as meeting:
+        for name, text in files.items():
+            (meeting / name).write_text(text, encoding="utf-8")
+        return Supervisor(job=job, command=command, signals=signals, folder=meeting).run()
+
+
+@dataclass
+class Supervisor:
+    """Attempts, and what is decided between them."""
+
+    job: Job
+    command: Sequence[str]
+    signals: Signals
+    folder: Path
+    stopping: list[signal.Signals] = field(default_factory=list)
+    dumped: dict[int, str] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """Until an attempt ends well, by intent, or in a way that a restart does not mend."""
+        budget, clashes = restarts.Budget(folder=self.job.dir, restarts=self.job.restarts), 0
+        while True:
+            group = self.start()
+            found = self.attend(group)
+            if found is not None and clashes < CLASHES and port_taken(found):
+                clashes += 1
+                continue
+            if (code := self.settle(found, group, budget)) is not None:
+                return code
+
+    def start(self) -> Group:
+        """All ranks of this command, from nothing."""
+        folder.clear(self.folder)
+        self.dumped = {}
+        world, port = self.job.world, free_port()
+        ranks: list[Rank] = []
+        group = Group(ranks)
+        for number in world.ranks:
+            own = world.environment(number, port=port, run=self.folder.name)
+            environment, first = {**os.environ, **own}, number == world.ranks[0]
+            ranks.append(Rank(number, self.command, environment=environment, folder=self.folder, first=first))
+        return group
+
+    def attend(self, group: Group) -> Cause | None:
+        """Watch the ranks until all have ended; what decided how they did, or None if all is done."""
+        clock = watch.Clock()
+        dog = watch.Watchdog(silence=self.job.silence, patience=self.job.patience, whole=self.job.world.whole)
+        until: float | None = None
+        hung: Cause | None = None
+        while group.living:
+            self.hear(group)
+            group.poll()
+            now = clock.tick()
+            if until is None and (found := cause.first(group.causes())) is not None and found.name != cause.AGREED:
+                until = now + (GRACE if found.beat.done else GRACE / 5)
+            if until is None and (hang := dog.look(group.living, now=now, waiting=bool(self.stopping))) is not None:
+                hung, self.dumped = watch.guilty(hang, group.living)
+                until = now
+            if until is not None and now >= until:
+                group.kill()
+        return hung or cause.first(group.causes())
+
+    def hear(self, group: Group) -> None:
+        """Wait a moment for something to happen; a signal to stop is passed on once, a second ctrl-C ends all."""
+        for number in self.signals.wait(TICK, pipes=group.pipes()):
+            if number == signal.SIGINT and signal.SIGINT in self.stopping:
+                group.kill()
+            elif number not in self.stopping:
+                group.send(signal.SIGTERM if number == signal.SIGHUP else number)
+            self.stopping.append(number)
+
+    def settle(self, found: Cause | None, group: Group, budget: restarts.Budget) -> int | None:
+        """The exit code of the run, or None for another attempt; what went wrong is told and kept."""
+        if found is None or found.kind == "stop" or self.stopping.count(signal.SIGINT) > 1:
+            return self.stopped(found)
+        if found.kind == "mistake":
+            if found.text and report.read(self.folder, found.rank or 0) is not None:
+                LOG.error("error: %s", found.text)
+            return found.code
+        refusal = "it was asked to stop" if self.stopping else None
+        refusal = refusal or (budget.refusal(found) if self.job.restarts else "")
+        kept = restarts.keep(self.job.dir, found, pages=self.pages(group))
+        budget.record(found, refusal=refusal, kept=kept)
+        origin = f"the checkpoint of step {budget.saved}" if budget.saved >= 0 else "the start"
+        again = f"starting again from {origin}, {budget.left} more restart(s) without a new checkpoint"
+        self.tell(
+            found, kept=kept, then=again if refusal is None else f"not started again: {refusal}" if refusal else ""
+        )
+        if refusal is None:
+            return self.wait(budget.delay())
+        return 1 if found.same(budget.before) else found.code
+
+    def stopped(self, found: Cause | None) -> int:
+        """The exit code of an end by intent."""
+        if self.stopping.count(signal.SIGINT) > 1:
+            LOG.error("interrupted")
+            return INTERRUPTED
+        if found is None:
+            return 0
+        if signal.SIGINT in self.stopping and found.beat.done == 0:
+            LOG.error("interrupted")
+        return found.code
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait before a restart; the exit code if a signal comes meanwhile."""
+        clock = watch.Clock()
+        while clock.tick() < seconds:
+            for number in self.signals.wait(TICK):
+                return INTERRUPTED if number == signal.SIGINT else REQUEUE
+        return None
+
+    def pages(self, group: Group) -> dict[int, str]:
+        """All that is known of each rank, as text."""
+        pages = {}
+        for rank in group.ranks:
+            record, path = report.read(self.folder, rank.number), heartbeat.stack_file(self.folder, rank.number)
+            stack = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            ended = "killed after the others" if rank.killed else f"exit code {rank.code}"
+            parts = [
+                f"rank {rank.number} on {socket.gethostname()}, process {rank.process.pid}: {ended}; {rank.beat()}",
+                f"{record.name}: {record.text}\n{record.traceback}" if record else "",
+                f"stacks\n{stack}" if stack else "",
+                f"its last lines\n{rank.voice.text()}" if rank.voice.lines else "",
+            ]
+            pages[rank.number] = "\n\n".join(part for part in parts if part) + "\n"
+        return pages
+
+    def tell(self, found: Cause, *, kept: Path, then: str) -> None:
+        """What happened, where it happened and what follows, on standard error."""
+        if shown := found.traceback.rstrip() or "\n".join(f"  {frame}" for frame in found.frames[:FRAMES]):
+            LOG.error("%s", shown)
+        who = f"rank {found.rank}" if found.rank is not None else "a rank"
+        LOG.error(
+            "%s on %s %s%s (more in %s)", who, socket.gethostname(), found.text, f"; {then}" if then else "", kept
+        )
+
+
+def port_taken(found: Cause) -> bool:
+    """Whether another process took the port first."""
+    return found.beat.done == 0 and any(text in found.text for text in IN_USE)

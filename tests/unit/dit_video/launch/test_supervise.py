@@ -1,0 +1,125 @@
+"""Ranks without torch fail in every way: the right one is named for the right reason, and the run ends as it should."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake import faults
+
+ROOT = Path(__file__).resolve().parents[4]
+LIGHT = ROOT / "tests" / "fakes" / "fake" / "light.py"
+PARENT = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from dit_video.launch import Job, World, supervise
+folder, ranks, restarts, silence, *rest = sys.argv[1:]
+world = World(ranks=tuple(range(int(ranks))), size=int(ranks))
+job = Job(dir=Path(folder), world=world, restarts=int(restarts), silence=float(silence))
+code = supervise(job, command=[sys.executable, {str(LIGHT)!r}, folder, *rest], files={{}})
+assert not {{"torch", "lightning", "hydra"}} & set(sys.modules)
+raise SystemExit(code)
+"""
+
+
+def begin(folder: Path, *faulty: str, ranks: int = 2, restarts: int = 3, steps: int = 20, every: int = 4) -> Any:
+    """The parent as a process."""
+    command = [sys.executable, "-c", PARENT, *map(str, (folder, ranks, restarts, 2.0, steps, every)), *faulty]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: Any) -> tuple[int, str]:
+    """Its exit code and standard error."""
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, error
+
+
+def table(folder: Path) -> list[dict[str, Any]]:
+    """What is written of the restarts."""
+    return [json.loads(line) for line in (folder / "restarts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def wait_for(path: Path) -> None:
+    """Until there is such a file."""
+    until = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [("kill", "exception", "segfault", "abort", "memory", "exit"), ("stop", "gil", "hang")],
+    ids=["crash", "hang"],
+)
+def test_the_right_rank_and_cause_are_named_and_the_run_goes_on(kinds: tuple[str, ...], tmp_path: Path) -> None:
+    steps = {kind: 6 + 4 * place for place, kind in enumerate(kinds)}
+    code, error = finish(begin(tmp_path, *(f"{kind}:1:{at}:once" for kind, at in steps.items()), steps=32))
+    assert code == 0, error
+    rows = table(tmp_path)
+    assert [(row["kind"], row["step"], row["resumes_at"]) for row in rows] == [
+        (faults.CAUSES[kind][0], at, at - 2) for kind, at in steps.items()
+    ], error
+    for row in rows:
+        assert row["rank"] == 1, error
+        assert row["restarted"]
+        assert row["left"] == 2  # each of them had saved something since the one before
+        assert f"rank 1 on {row['host']} {row['cause']}; starting again from the checkpoint of step" in error
+        assert {path.name for path in Path(row["kept"]).iterdir()} == {"cause.txt", "rank-0.txt", "rank-1.txt"}
+    assert error.count("Traceback") == kinds.count("exception") + kinds.count("memory")
+
+
+@pytest.mark.parametrize(
+    ("faulty", "expected", "rows", "said"),
+    [
+        (("mistake:1:6:always", "mistake:0:6:always"), 2, 0, "error: x.y is 3; set it to 4"),
+        (("exception:1:6:always",), 1, 2, "it has failed twice in a row in step 6 in the same way"),
+        (("segfault:1:1:once",), 139, 1, "the first attempt did not complete a step"),
+    ],
+    ids=["mistake", "bug", "start"],
+)
+def test_what_a_restart_does_not_mend_ends_the_run(
+    tmp_path: Path, faulty: tuple[str, ...], expected: int, rows: int, said: str
+) -> None:
+    code, error = finish(begin(tmp_path, *faulty))
+    assert code == expected, error
+    assert error.count(said) == 1
+    assert ("Traceback" in error) == ("Runtime" in error)
+    assert not rows or [row["restarted"] for row in table(tmp_path)] == [True] * (rows - 1) + [False]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_is_passed_on_and_the_save_awaited(tmp_path: Path, number: signal.Signals, expected: int) -> None:
+    process = begin(tmp_path, steps=100_000)
+    wait_for(tmp_path / "checkpoints" / f"{8:012d}-{8:08d}")
+    process.send_signal(number)
+    code, error = finish(process)
+    assert code == expected, error
+    assert not (tmp_path / "restarts.jsonl").exists()
+
+
+def test_a_killed_parent_leaves_no_rank_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    process = begin(tmp_path, steps=100_000)
+    wait_for(tmp_path / "checkpoints" / f"{8:012d}-{8:08d}")
+    ranks = [int(path.read_text()) for path in tmp_path.glob(".process-*")]
+    assert len(ranks) == 2
+    process.kill()
+    process.communicate(timeout=20)
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{rank}").exists() for rank in ranks) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
