@@ -1,6 +1,7 @@
 """Writes what a run measures, a row a step: metrics.csv always, the logger where one is chosen, and a progress line.
 
-- A task's metrics are shares of the global step: they add up over micro-batches and ranks.
+- A task's metrics are shares of the global step: they add up over micro-batches and ranks. That costs a step one look at
+  the device, and one exchange that is not on it.
 - Other callbacks offer figures of the whole run by a method `measures()`.
 - Floats are written so that they read back to the same bits; a resumed run cuts the rows it does again.
 """
@@ -15,11 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dit_video.batch import ClipBatch, PackBatch, Place
+from dit_video.parallel import agree
 
 Row = dict[str, float | int]
 
@@ -41,6 +44,11 @@ class Metrics(Callback):
         self.line = Line(total=samples)
         self.sums: dict[str, Tensor | float] = defaultdict(float)
         self.since = time.perf_counter()
+        self.group: dist.ProcessGroup | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A way of its own to the other ranks."""
+        self.group = agree.fresh_group()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The first step's time counts from here."""
@@ -55,7 +63,7 @@ class Metrics(Callback):
         place = batch.place
         if place.micro < place.micros - 1:
             return
-        sums = over_ranks({name: float(value) for name, value in self.sums.items()})
+        sums = over_ranks(on_host(self.sums), group=self.group)
         self.sums.clear()
         if trainer.is_global_zero:
             self.write(trainer, place, sums)
@@ -158,12 +166,20 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def over_ranks(sums: dict[str, float]) -> dict[str, float]:
-    """The sums added up over ranks, whatever names each of them has."""
-    if not (dist.is_available() and dist.is_initialized()):
+def on_host(figures: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Figures that lie on a device as numbers, by one look at it."""
+    if not figures:
+        return {}
+    values = torch.stack([torch.as_tensor(value).double() for value in figures.values()])
+    return dict(zip(figures, values.tolist(), strict=True))
+
+
+def over_ranks(sums: dict[str, float], *, group: dist.ProcessGroup | None) -> dict[str, float]:
+    """The sums added up over the ranks of a group, whatever names each of them has; the same on all of them."""
+    if group is None:
         return sums
-    gathered: list[dict[str, float]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(gathered, sums)
+    gathered: list[dict[str, float]] = [{} for _ in range(dist.get_world_size(group))]
+    dist.all_gather_object(gathered, sums, group=group)
     total: dict[str, float] = defaultdict(float)
     for item in gathered:
         for name, value in item.items():

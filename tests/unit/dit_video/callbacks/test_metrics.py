@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from dit_video.callbacks.metrics import Line, Metrics, Table, clock
+from dit_video.callbacks.metrics import Line, Metrics, Table, clock, over_ranks
+from dit_video.parallel import agree
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake.ranks import run_ranks
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -40,6 +45,14 @@ def test_micro_batches_add_up_to_one_row_of_all_figures(tmp_path: Path) -> None:
     assert second["loss"] == "3.0"
     assert first["grad_norm"] == "2.0"
     assert float(first["seconds"]) >= 0
+
+
+def summed(rank: int) -> dict[str, float]:
+    return over_ranks({"loss": 0.5 + rank, f"own{rank}": 1.0}, group=agree.fresh_group())
+
+
+def test_figures_add_up_over_ranks_whatever_their_names() -> None:
+    assert run_ranks(summed, 2) == [{"loss": 2.0, "own0": 1.0, "own1": 1.0}] * 2
 
 
 def test_floats_read_back_to_the_same_bits(tmp_path: Path) -> None:
