@@ -34,6 +34,7 @@ WHERE = {
     "save": "while it saved step {step}",
     "show": "while it sampled at step {step}",
     "failed": "in step {step}",
+    "end": "when it ended after step {step}",
 }
 
 
@@ -82,7 +83,8 @@ def of(folder: Path, *, rank: int, code: int | None, time: float, said: str) -> 
     at = where(beat)
     if (record := report.read(folder, rank)) is not None:
         kind: Kind = record.kind
-        text = f"failed {at}: {record.name}: {record.text}" if record.kind != "mistake" else record.text
+        what = f"{record.name}: {record.text}" if record.text else record.name
+        text = record.text if kind == "mistake" else f"failed {at}: {what}"
         own = {"mistake": USER_ERROR, "consequence": 1}.get(record.kind, code if code and code > 0 else 1)
         trace = record.traceback
         return Cause(

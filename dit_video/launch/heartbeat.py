@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 WATCH, RANK = "DIT_VIDEO_WATCH", "DIT_VIDEO_RANK"
-PHASES = ("start", "data", "step", "save", "show", "failed")
+PHASES = ("start", "data", "step", "save", "show", "failed", "end")
 FIELDS = struct.Struct("<5Q")
 EVERY = 0.5  # seconds
 
@@ -75,14 +75,6 @@ class Heartbeat:
         faulthandler.enable(file=self.stacks, all_threads=True)
         faulthandler.register(signal.SIGUSR2, file=self.stacks, all_threads=True)
         self.thread.start()
-
-    def end(self) -> None:
-        """Stop: for tests, as a rank beats until it ends."""
-        self.ended.set()
-        self.thread.join()
-        faulthandler.unregister(signal.SIGUSR2)
-        faulthandler.disable()
-        self.stacks.close()
 
     def beat(self) -> None:
         """In the thread."""

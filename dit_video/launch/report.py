@@ -110,7 +110,7 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise SystemExit(mistakes.INTERRUPTED) from None
-    except BrokenPipeError:
+    except (SystemExit, BrokenPipeError):
         raise
     except Exception as error:
         write(error)
@@ -118,6 +118,8 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
             raise
         sys.stdout.flush()
         _end(mistakes.USER_ERROR if mistakes.mistake(error) is not None else 1)
+    finally:
+        heartbeat.mark("end")  # the thread beats no more when the interpreter ends
 
 
 def _end(code: int) -> None:

@@ -41,13 +41,11 @@ def waits(frames: Sequence[str]) -> bool:
 
 def blame(frames: Mapping[int, Sequence[str]], steps: Mapping[int, int]) -> Blame:
     """Who the ranks of these stacks wait for: the one that waits for none, else the one that is behind in steps."""
-    for place, who in {
-        "stands outside any exchange, and the others in one": _busy(frames),
-        "is behind": _behind(steps),
-    }.items():
-        if who is not None:
-            return Blame(rank=who, why=place)
-    return Blame(rank=None, why="their stacks do not tell which of them")
+    if (rank := _busy(frames)) is not None:
+        return Blame(rank=rank, why="the others wait for it")
+    if (rank := _behind(steps)) is not None:
+        return Blame(rank=rank, why="it is behind the others")
+    return Blame(rank=None, why="the stacks do not tell for which rank")
 
 
 def _busy(frames: Mapping[int, Sequence[str]]) -> int | None:

@@ -24,7 +24,7 @@ TICK = 0.2  # seconds
 GRACE = 5.0  # seconds that the other ranks have to end after a failure
 CLASHES = 5
 IN_USE = "EADDRINUSE", "address already in use"
-FRAMES = 5
+FRAMES, LINES = 5, 15  # of a stack and of a traceback that are shown
 
 
 def supervise(job: Job, *, command: Sequence[str], files: dict[str, str]) -> int:
@@ -105,7 +105,8 @@ class Supervisor:
 
     def settle(self, found: Cause | None, group: Group, budget: restarts.Budget) -> int | None:
         """The exit code of the run, or None for another attempt; what went wrong is told and kept."""
-        if found is None or found.kind == "stop" or self.stopping.count(signal.SIGINT) > 1:
+        ended = found is not None and self.stopping and found.beat.phase == "end"  # it saved, and hung at the very end
+        if found is None or found.kind == "stop" or ended or self.stopping.count(signal.SIGINT) > 1:
             return self.stopped(found)
         if found.kind == "mistake":
             if found.text and report.read(self.folder, found.rank or 0) is not None:
@@ -133,7 +134,8 @@ class Supervisor:
             return 0
         if signal.SIGINT in self.stopping and found.beat.done == 0:
             LOG.error("interrupted")
-        return found.code
+        asked = INTERRUPTED if signal.SIGINT in self.stopping else REQUEUE
+        return found.code if found.kind == "stop" else asked
 
     def wait(self, seconds: float) -> int | None:
         """Wait before a restart; the exit code if a signal comes meanwhile."""
@@ -161,12 +163,18 @@ class Supervisor:
 
     def tell(self, found: Cause, *, kept: Path, then: str) -> None:
         """What happened, where it happened and what follows, on standard error."""
-        if shown := found.traceback.rstrip() or "\n".join(f"  {frame}" for frame in found.frames[:FRAMES]):
+        if shown := short(found.traceback.rstrip()) or "\n".join(f"  {frame}" for frame in found.frames[:FRAMES]):
             LOG.error("%s", shown)
         who = f"rank {found.rank}" if found.rank is not None else "a rank"
         LOG.error(
             "%s on %s %s%s (more in %s)", who, socket.gethostname(), found.text, f"; {then}" if then else "", kept
         )
+
+
+def short(traceback: str) -> str:
+    """The end of a traceback, which is where it happened."""
+    lines = traceback.splitlines()
+    return traceback if len(lines) <= LINES else "\n".join(["Traceback (its end):", *lines[-LINES:]])
 
 
 def port_taken(found: Cause) -> bool:

@@ -94,8 +94,8 @@ class Watchdog:
         item.beat = beat
 
     def deaf(self, item: Seen) -> float:
-        """Seconds without a beat; imports and the first use of a device may hold the GIL for long."""
-        return max(self.silence, LEAST) if item.beat.phase == "start" else self.silence
+        """Seconds without a beat; imports and the first use of a device may hold the GIL for long, so may the end."""
+        return max(self.silence, LEAST) if item.beat.phase in {"start", "end"} else self.silence
 
     def limit(self, item: Seen) -> float:
         """Seconds without a mark; where ranks are out of sight, one of them may be waiting for data."""

@@ -15,7 +15,7 @@ from fake import faults
 class Crash(Callback):
     """`kind` of `fake.faults` before the backward pass of `step` (from 1) on `rank`: once, or with `always` ever again.
 
-    `folder` gets the file "failed" with the time of it, and "recovered" when the step is complete after all.
+    `folder` gets the file "failed" with the time of it, and "recovered" when a step is complete again.
     """
 
     def __init__(self, *, kind: str, step: int, rank: int, folder: str, always: bool = False) -> None:
@@ -37,7 +37,7 @@ class Crash(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: ClipBatch, batch_idx: int
     ) -> None:
-        """The first step that any rank completes after it."""
-        if self.failed.exists() and trainer.global_rank == 0 and not self.recovered.exists():
-            if batch.place.micro == batch.place.micros - 1:
-                self.recovered.write_text(str(time.time()), encoding="utf-8")
+        """The first step that is complete after it."""
+        complete = batch.place.micro == batch.place.micros - 1 and trainer.global_rank == 0
+        if complete and self.failed.exists() and not self.recovered.exists():
+            self.recovered.write_text(str(time.time()), encoding="utf-8")
