@@ -1,7 +1,5 @@
 """Writes what a run measures, a row a step: metrics.csv always, the logger where one is chosen, and a progress line.
 
-- A task's metrics are shares of the global step: they add up over micro-batches and ranks. That costs a step one look at
-  the device, and one exchange that is not on it.
 - Other callbacks offer figures of the whole run by a method `measures()`.
 - Floats are written so that they read back to the same bits; a resumed run cuts the rows it does again.
 """

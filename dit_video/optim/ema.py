@@ -42,9 +42,10 @@ class Ema:
         """Within this context the parameters hold the averages; afterwards their own bits again."""
         with torch.no_grad():
             raw = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.averages[name])
         try:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(self.averages[name])
             yield
         finally:
             with torch.no_grad():
