@@ -18,6 +18,7 @@ from dit_video import checkpoint, log
 from dit_video.batch import ClipBatch, PackBatch, Place
 from dit_video.callbacks.ema import Ema
 from dit_video.errors import CheckpointError, ConfigError
+from dit_video.launch import heartbeat
 from dit_video.parallel import agree
 
 WELL, FAILED, BUSY = 0, 1, 2  # what a rank says of the save that is under way
@@ -83,7 +84,8 @@ class Checkpoint(Callback):
             return
         self.place = batch.place
         if self.place.samples_seen // self.every_samples > self.begun // self.every_samples:
-            self.save(trainer, pl_module, self.place)
+            with heartbeat.within("save"):
+                self.save(trainer, pl_module, self.place)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what the last interval has left; an exception does not lead here, so a broken state is never saved."""

@@ -141,6 +141,8 @@ def within(phase: str) -> Iterator[None]:
     heart = own()
     before = heart.phase if heart else ""
     mark(phase)
-    yield
-    if heart:
-        heart.mark(before)
+    try:
+        yield
+    finally:
+        if heart:
+            heart.mark(before)
