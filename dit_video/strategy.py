@@ -41,7 +41,11 @@ class MeshStrategy(ModelParallelStrategy):
         kind = self.root_device.type
         self._process_group_backend = "gloo" if kind == "cpu" else f"cpu:gloo,{kind}:nccl"
         self._setup_distributed()
-        self.plan = self.plan.fill(self.world_size)
+        self.lay()
+
+    def lay(self) -> None:
+        """The meshes of the plan over the processes that have joined."""
+        self.plan, kind = self.plan.fill(self.world_size), self.root_device.type
         self.mesh, self.parameters = build_mesh(self.plan, kind), parameter_mesh(self.plan, kind)
         self._device_mesh = self.mesh
         agree.control()

@@ -3,7 +3,8 @@
 - It is the whole autoencoder at the start, set to the corpus's principal components (`init.principal`); the
   convolutions are added to it and learn what neighbours know. (Non-parametric shortcuts: DC-AE, Chen et al. 2024,
   section 3.2.)
-- The first frame has matrices of its own, since it stands for one frame and the others for `time` frames.
+- The first frame has matrices of its own, since it stands for one frame and the others for `time` frames. An image goes
+  through those of the others as no frames at all: every parameter has a gradient on every rank, whatever its batch.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ class ToLatent(nn.Module):
         if starts:
             parts.append(self.first(cut(video[:, :, :1], time=1, space=self.space)))
             video = video[:, :, 1:]
-        if video.shape[2]:
-            parts.append(self.rest(cut(video, time=self.time, space=self.space)))
+        parts.append(self.rest(cut(video, time=self.time, space=self.space)))
         return rearrange(torch.cat(parts, dim=1), "b t h w c -> b c t h w")
 
 
@@ -70,6 +70,5 @@ class ToPixels(nn.Module):
         if starts:
             parts.append(join(self.first(latent[:, :1]), time=1, space=self.space))
             latent = latent[:, 1:]
-        if latent.shape[1]:
-            parts.append(join(self.rest(latent), time=self.time, space=self.space))
+        parts.append(join(self.rest(latent), time=self.time, space=self.space))
         return torch.cat(parts, dim=2)

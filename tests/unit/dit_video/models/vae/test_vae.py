@@ -111,3 +111,13 @@ def test_the_forward_pass_is_decoding_a_sample() -> None:
     made, posterior = vae(video, noise)
     assert_close(made, vae.decode(vae.normalise(posterior.sample(noise))), atol=1e-5, rtol=1e-5)
     assert len(list(vae.blocks())) == 6
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_every_parameter_has_a_gradient_whatever_the_batch(frames: int) -> None:
+    """Ranks with images and ranks with videos exchange the same gradients."""
+    vae = lively()
+    video = torch.randn(2, 3, frames, 8, 8)
+    made, _ = vae(video, torch.randn(vae.latent_shape(video)))
+    made.square().sum().backward()
+    assert [name for name, parameter in vae.named_parameters() if parameter.grad is None] == []
