@@ -16,6 +16,7 @@ from dit_video.errors import CheckpointError
 
 NAME = "manifest.json"
 FORMAT = 1
+KEYS = {"format", "step", "samples_seen", "fingerprint", "files"}
 THREADS = 8
 LONG = 4_000_000_000  # bytes from which hashing shows its progress
 
@@ -41,8 +42,13 @@ def write(folder: Path, progress: Progress, files: Mapping[str, Mapping[str, obj
         "fingerprint": progress.fingerprint,
         "files": {name: files[name] for name in sorted(files)},
     }
-    put(folder / NAME, (json.dumps(content, indent=1) + "\n").encode())
+    put(folder / NAME, _text(content | {"sha256": hashlib.sha256(_text(content)).hexdigest()}))
     sync(folder)
+
+
+def _text(content: Mapping[str, object]) -> bytes:
+    """A manifest as it is written; the last entry is the hash of the text without it."""
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def put(path: Path, content: bytes) -> dict[str, object]:
@@ -104,15 +110,21 @@ def progress(folder: Path) -> Progress:
 def read(folder: Path) -> dict[str, Any]:
     """The manifest's content, unverified; CheckpointError if there is none."""
     try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        if not (folder / NAME).is_file():  # a pipe would be waited for
+            raise FileNotFoundError
+        text = (folder / NAME).read_bytes()
+        content = json.loads(text)
     except (OSError, ValueError, RecursionError):
         raise CheckpointError(
             f"{folder} is not a checkpoint (no readable {NAME}); give a folder of RUN/checkpoints"
         ) from None
-    if not isinstance(content, dict) or not {"step", "samples_seen", "fingerprint", "files"} <= set(content):
+    if not isinstance(content, dict) or set(content) - {"sha256"} != KEYS:
         raise CheckpointError(f"the manifest of {folder} is incomplete")
     if content.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {folder} has format {content.get('format')}; this version reads {FORMAT}")
+    own = content.pop("sha256", None)  # the first manifests had none
+    if own and (hashlib.sha256(_text(content)).hexdigest() != own or _text(content | {"sha256": own}) != text):
+        raise CheckpointError(f"the manifest of {folder} is damaged")
     files = content["files"]
     if not isinstance(files, dict) or not all(_names_a_file(name, item) for name, item in files.items()):
         raise CheckpointError(f"the manifest of {folder} is incomplete")
