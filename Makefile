@@ -11,7 +11,9 @@ PIP_ARGS ?=
 SOURCE ?=
 CAPTIONS ?=
 OUT ?=
-N ?= 20
+SECTIONS ?=
+KILLS ?= 200
+MINUTES ?= 6
 PY := .venv/bin/python
 STAMP := .venv/.stamp
 ONE_THREAD := OMP_NUM_THREADS=1
@@ -42,9 +44,9 @@ bench: $(STAMP)
 	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/frame.py
 	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/order.py
 
-# Kills a training run at N random steps; every resumed run must equal the one that was left alone.
+# The matrix of faults with real processes; 40 minutes. SECTIONS="kills goodput" runs some of it.
 soak: $(STAMP)
-	$(ONE_THREAD) DIT_VIDEO_SOAK=$(N) $(PY) -m pytest -q tests/soak
+	$(ONE_THREAD) PYTHONPATH=.:tests/fakes $(PY) -m benchmarks.soak $(if $(SECTIONS),sections="$(SECTIONS)") kills=$(KILLS) minutes=$(MINUTES)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

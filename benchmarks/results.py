@@ -32,11 +32,29 @@ def commit() -> str:
     return told[0] + (" and changes" if told[1] else "")
 
 
+def about() -> dict[str, object]:
+    """When, where and of what."""
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "commit": commit()}
+
+
 def write(name: str, figures: Mapping[str, object], *, unit: str = "") -> None:
     """Write the figures of a benchmark, and say where."""
-    about = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "commit": commit()}
+    keep(name, about() | ({"unit": unit} if unit else {}) | {"figures": dict(figures)})
+
+
+def merge(name: str, sections: Mapping[str, Mapping[str, object]], *, minutes: float) -> dict[str, object]:
+    """Write sections of a benchmark beside those that are there, each with what it was measured on; returns all."""
+    path = FOLDER / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    measured = {"date": about()["date"], "commit": commit(), "minutes": minutes}
+    content = before | about() | {key: {**figures, "measured": measured} for key, figures in sections.items()}
+    keep(name, content)
+    return content
+
+
+def keep(name: str, content: Mapping[str, object]) -> None:
+    """Write a file of results, and say where."""
     path = FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = about | ({"unit": unit} if unit else {}) | {"figures": dict(figures)}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     log.say(f"written to {path}")

@@ -92,13 +92,15 @@ def start(folder: Path, arguments: Sequence[str], *, ranks: int = 0) -> Done:
 
 
 def group(ranks: int) -> list[dict[str, str]]:
-    """The environment of every rank of a group on this machine."""
+    """The environment of every rank of a group; more than two are on machines of two each, as far as they know."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "fork"}
-    return [{k: str(v) for k, v in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()} for rank in range(ranks)]
+    local = min(ranks, 2)
+    shared = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": local, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"TORCHELASTIC_RUN_ID": "fork"}
+    own = [{"RANK": rank, "LOCAL_RANK": rank % local, "GROUP_RANK": rank // local} for rank in range(ranks)]
+    return [{name: str(value) for name, value in (shared | places).items()} for places in own]
 
 
 def run(

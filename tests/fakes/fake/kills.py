@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import random
+import signal
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from dit_video import checkpoint
-from fake import forked
+from fake import forked, server
 
 RUN = Path("outputs/runs/a")
 SEEN = "seen.csv"
@@ -24,12 +27,24 @@ LIMIT = 200  # attempts
 
 
 @dataclass(frozen=True)
+class Start:
+    """How to start an attempt: on how many ranks, with what more, and at which moment to kill all of it.
+
+    `kill` is asked every few milliseconds, with the seconds since the beginning; None lets it be.
+    """
+
+    ranks: int = 0
+    more: tuple[str, ...] = ()
+    kill: Callable[[float], bool] | None = None
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One start of the command: when, on how many ranks, and whether it was killed."""
+    """One start of the command: when, whether it was killed, and whether while it was saving."""
 
     began: float
-    ranks: int
     killed: bool
+    saving: bool
 
 
 class Sample(NamedTuple):
@@ -45,42 +60,54 @@ class Sample(NamedTuple):
     time: float
 
 
-def survive(
-    folder: Path,
-    arguments: Sequence[str],
-    *,
-    ranks: Callable[[int], int],
-    wait: Callable[[int], float | None],
-) -> list[Attempt]:
-    """Start a command in `folder` until it is done, and kill attempt n, on `ranks(n)`, after `wait(n)` seconds.
+def whole(folder: Path, arguments: Sequence[str], *, ranks: int = 0) -> float:
+    """The run that is left alone, and how many seconds it took."""
+    server.warm()
+    attempt = survive(folder, arguments, plan=lambda _: Start(ranks=ranks))[0]
+    return time.time() - attempt.began
 
-    None lets an attempt be. AssertionError where one ends by itself with another exit code than 0.
+
+def at_random(draw: random.Random, *, within: float, most: int, ranks: int = 0) -> Callable[[int], Start]:
+    """Attempts that are killed at uniformly random times, the first `most` of them."""
+
+    def plan(number: int) -> Start:
+        if number >= most:
+            return Start(ranks=ranks)
+        moment = draw.uniform(0, within)
+        return Start(ranks=ranks, kill=lambda elapsed: elapsed >= moment)
+
+    return plan
+
+
+def survive(folder: Path, arguments: Sequence[str], *, plan: Callable[[int], Start]) -> list[Attempt]:
+    """Start a command in `folder` as `plan` says, until it is done.
+
+    AssertionError where one that was not killed ends with another exit code than 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     attempts: list[Attempt] = []
     while len(attempts) < LIMIT:
-        number = len(attempts)
-        record = f"callbacks.record={{_target_: fake.record.Record, path: {SEEN}, attempt: {number}}}"
-        running = forked.launch(folder, [*arguments, record], ranks=ranks(number))
-        seconds = wait(number)
-        killed = seconds is not None and outlived(running, seconds)
-        if killed:
+        start = plan(len(attempts))
+        record = f"callbacks.record={{_target_: fake.record.Record, path: {SEEN}, attempt: {len(attempts)}}}"
+        running = forked.launch(folder, [*arguments, record, *start.more], ranks=start.ranks)
+        if start.kill is not None and outlived(running, start.kill):
             running.kill()
         done = running.done()
-        attempts.append(Attempt(running.began, ranks(number), killed))
+        killed = -signal.SIGKILL in running.codes()
+        attempts.append(Attempt(running.began, killed, killed and any((folder / RUN).glob("checkpoints/.*.part"))))
         if not killed:
             assert done.returncode == 0, done.stderr
             return attempts
     raise AssertionError(f"not done after {LIMIT} attempts")
 
 
-def outlived(running: forked.Running, seconds: float) -> bool:
-    """Whether it still runs after so many seconds from its beginning, on all of its ranks."""
-    while time.time() < running.began + seconds:
-        if any(code is not None for code in running.codes()):
-            return False
+def outlived(running: forked.Running, moment: Callable[[float], bool]) -> bool:
+    """Whether it still runs at a moment, on all of its ranks."""
+    while all(code is None for code in running.codes()):
+        if moment(time.time() - running.began):
+            return True
         time.sleep(0.002)
-    return all(code is None for code in running.codes())
+    return False
 
 
 def seen(folder: Path) -> list[Sample]:
@@ -130,13 +157,20 @@ def to_first_step(samples: Sequence[Sample], attempts: Sequence[Attempt]) -> lis
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:
-    """All that the newest checkpoint of a run holds, the optimizer's state too; sharded ones are whole again."""
+    """All that the newest checkpoint of a run holds, the optimizer's state too."""
     path = checkpoint.latest(folder / RUN / "checkpoints")
     assert path is not None, f"{folder} has no checkpoint"
+    return read(path)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, those in pieces whole again."""
     reader = dcp.FileSystemReader(path)
     about = reader.read_metadata().state_dict_metadata
     found = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in about.items()}
-    dcp.load(found, storage_reader=reader, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        dcp.load(found, storage_reader=reader, no_dist=True)
     return found
 
 
@@ -147,13 +181,18 @@ def curve(folder: Path) -> list[dict[str, str]]:
     return [{name: row[name] for name in row if "second" not in name and name != "data_wait"} for row in rows]
 
 
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal to the bit, NaN and the sign of zero included."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(*(value.contiguous().reshape(-1).view(torch.uint8) for value in (one, other)))
+
+
 def differences(one: Path, other: Path) -> Iterator[str]:
     """What differs between two runs that ought to be the same: tensors, bit for bit, curves, samples."""
     first, second = tensors(one), tensors(other)
-    for name in sorted(first.keys() | second.keys()):
-        both = name in first and name in second
-        if not both or first[name].dtype != second[name].dtype or not torch.equal(first[name], second[name]):
-            yield name
+    yield from sorted(first.keys() ^ second.keys())
+    yield from (name for name in sorted(first.keys() & second.keys()) if not same_bits(first[name], second[name]))
     if curve(one) != curve(other):
         yield "metrics.csv"
     if ledger(one) != ledger(other):

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SERVER = multiprocessing.get_context("forkserver")
+
+
+@cache
+def warm() -> None:
+    """Wait until the server has made its imports, so that no measurement has them."""
+    process = ready().Process(target=int)
+    process.start()
+    process.join()
 
 
 def ready() -> multiprocessing.context.ForkServerContext:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,11 @@ RANKS, KILLS = 2, 5
 @pytest.mark.timeout(300)
 def test_kills_at_random_times_leave_no_trace(finished: Path, tmp_path: Path) -> None:
     arguments = [*SETTINGS, f"datamodules.dataset={finished}"]
-    whole = kills.survive(tmp_path / "whole", arguments, ranks=lambda _: RANKS, wait=lambda _: None)
-    within = time.time() - whole[0].began
+    within = kills.whole(tmp_path / "whole", arguments, ranks=RANKS)
     draw, left, runs = random.Random(0), KILLS, 0
     while left:
-        folder = tmp_path / f"{runs}"
-        attempts = kills.survive(
-            folder,
-            arguments,
-            ranks=lambda _: RANKS,
-            wait=lambda number, left=left: draw.uniform(0, within) if number < left else None,
-        )
-        assert list(kills.differences(folder, tmp_path / "whole")) == []
+        plan = kills.at_random(draw, within=within, most=left, ranks=RANKS)
+        attempts = kills.survive(tmp_path / f"{runs}", arguments, plan=plan)
+        assert list(kills.differences(tmp_path / f"{runs}", tmp_path / "whole")) == []
         left -= len(attempts) - 1
         runs += 1

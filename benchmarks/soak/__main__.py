@@ -1,0 +1,57 @@
+"""`python -m benchmarks.soak [sections="kills goodput"] [kills=200] [minutes=6] [folder=outputs/soak]`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+from benchmarks.soak import corpus, goodput, kills, places, worlds
+from dit_video import log
+
+DEFAULTS = {"sections": "", "kills": "200", "minutes": "6", "folder": "outputs/soak"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the sections that are asked for, in order, and write down each as it ends."""
+    log.setup()
+    given = settings(arguments)
+    folder = Path(given["folder"]).resolve()
+    named = sections(folder, given)
+    wanted = given["sections"].split() or list(named)
+    if strange := set(wanted) - set(named):
+        raise SystemExit(f"sections={' '.join(strange)} are unknown; expected some of {' '.join(named)}")
+    for name in wanted:
+        began = time.time()
+        log.say(f"--- {name}")
+        figures = named[name]()
+        results.merge("soak", figures, minutes=round((time.time() - began) / 60, 1))
+
+
+def settings(arguments: Sequence[str]) -> dict[str, str]:
+    """The arguments over their defaults."""
+    found = dict(argument.split("=", 1) for argument in arguments)
+    if strange := set(found) - set(DEFAULTS):
+        raise SystemExit(f"{' '.join(strange)} are unknown; expected some of {' '.join(DEFAULTS)}")
+    return DEFAULTS | found
+
+
+def sections(folder: Path, given: Mapping[str, str]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What each section measures, under the keys it has in soak.json."""
+
+    def data() -> Path:
+        return corpus.make(folder)
+
+    return {
+        "kills": lambda: {"kills": kills.measure(folder, data(), count=int(given["kills"]))},
+        "places": lambda: {"places": places.measure(folder, data())},
+        "goodput": lambda: {"goodput": goodput.measure(folder, data(), minutes=float(given["minutes"]))},
+        "worlds": lambda: {"worlds": worlds.measure(folder, data())},
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
