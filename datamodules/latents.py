@@ -19,6 +19,7 @@ from datamodules.loading.loader import Batches
 from datamodules.loading.tokens import PackLoader
 from datamodules.order import conditions
 from datamodules.order.conditions import Conditions, frame_counts, settle
+from datamodules.order.held import held_micro, held_packs, in_order
 from datamodules.order.packs import Fill, Items, items
 from datamodules.order.plan import Micros, Plan, planned
 from datamodules.order.steps import micros
@@ -28,6 +29,8 @@ from dit_video.shapes import LatentShape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dit_video.batch import PackBatch
 
 
 class LatentData(LightningDataModule):
@@ -213,3 +216,12 @@ class LatentData(LightningDataModule):
         device = self.trainer.strategy.root_device if self.trainer else "cpu"
         most = self.max_bad_fraction
         return Batches(self.loader, source, workers=self.workers, max_bad_fraction=most, device=device)
+
+    def validation(self, n: int) -> list[PackBatch]:
+        """At most `n` held-out clips, nothing given, in packs outside of the order (stream -1); the same every time."""
+        rows = in_order(self.chosen.held, self.index.key)[:n]
+        tokens = self.latents.frames * self.frame_tokens
+        found = held_packs(rows, tokens, length=self.length)
+        texts = {row: self.captions.pick(row, level=0.0) for row in rows}
+        micros = [held_micro(pack, captions=tuple(texts[item.row] for item in pack.items)) for pack in found]
+        return list(Batches(self.loader, micros, workers=0, max_bad_fraction=self.max_bad_fraction))

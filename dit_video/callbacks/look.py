@@ -3,6 +3,7 @@
 - All ranks look together: where weights are sharded, or tokens parted, a forward is an exchange among them.
 - FSDP2 keeps the outermost weights gathered after a forward without a backward. They are let go before the weights
   change, or training would go on with the averages.
+- Buffers that a forward moves are put back.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def looking(trainer: Trainer, task: LightningModule, *, kind: str = "raw") -> It
     """Within this context the task evaluates, with weights of this kind and without gradients."""
     ema = average(trainer) if kind == "ema" else None
     training = task.training
+    buffers = [(buffer, buffer.clone()) for buffer in task.buffers() if buffer.is_floating_point()]
     reshard(task)
     try:
         task.eval()
@@ -42,6 +44,8 @@ def looking(trainer: Trainer, task: LightningModule, *, kind: str = "raw") -> It
             finally:
                 reshard(task)
     finally:
+        for buffer, before in buffers:
+            buffer.detach().copy_(before)
         task.train(training)
 
 
