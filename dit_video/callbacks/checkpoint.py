@@ -84,8 +84,7 @@ class Checkpoint(Callback):
             return
         self.place = batch.place
         if self.place.samples_seen // self.every_samples > self.begun // self.every_samples:
-            with heartbeat.within("save"):
-                self.save(trainer, pl_module, self.place)
+            self.save(trainer, pl_module, self.place)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what the last interval has left; an exception does not lead here, so a broken state is never saved."""
@@ -110,13 +109,14 @@ class Checkpoint(Callback):
         """Begin to write the checkpoint of the step that `place` has just completed, once the one before is written."""
         assert self.saver is not None
         self.agreed(self.ended())
-        self.pending = self.saver.begin(
-            state(trainer, pl_module),
-            config=(self.run / "config.yaml").read_text(encoding="utf-8") if trainer.is_global_zero else "",
-            fingerprint=trainer.datamodule.fingerprint,  # type: ignore[attr-defined]
-            step=place.step + 1,
-            samples_seen=place.samples_seen,
-        )
+        with heartbeat.within("save"):
+            self.pending = self.saver.begin(
+                state(trainer, pl_module),
+                config=(self.run / "config.yaml").read_text(encoding="utf-8") if trainer.is_global_zero else "",
+                fingerprint=trainer.datamodule.fingerprint,  # type: ignore[attr-defined]
+                step=place.step + 1,
+                samples_seen=place.samples_seen,
+            )
         self.begun = place.samples_seen
 
     def raised(self) -> int:
@@ -144,7 +144,8 @@ class Checkpoint(Callback):
         """Wait for the save that is under way; what became of it, agreed on by all ranks."""
         if self.pending is None:
             return WELL
-        wait([self.pending])
+        with heartbeat.within("save"):
+            wait([self.pending])
         (flag,) = agree.highest([self.raised()])
         if flag == WELL:
             self.agreed(flag)

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import io
+import json
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata, StorageMeta
 
 from dit_video import checkpoint
 from dit_video.checkpoint import manifest
+from dit_video.checkpoint.state import flat
+from dit_video.checkpoint.tensors import Reader
 from dit_video.errors import CheckpointError
 from dit_video.optim.muon import Muon
 
@@ -78,14 +85,103 @@ class Payload:
         return os.system, (f"touch {self.canary}",)
 
 
-def test_an_index_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    path, canary = save(tmp_path, state(*model())), tmp_path / "canary"
-    (path / ".metadata").write_bytes(pickle.dumps(Payload(canary)))
+def bytes_of(payload: object, how: str) -> bytes:
+    """A payload as torch or pickle writes it."""
+    file = io.BytesIO()
+    if how == "pickle":
+        pickle.dump(payload, file)
+    else:
+        torch.save({"x": payload}, file, _use_new_zipfile_serialization=how == "zip")
+    return file.getvalue()
+
+
+def poisoned(path: Path, canary: Path, way: str) -> None:
+    """Hide a payload in a checkpoint, in one of the ways in which the library would unpickle it, and seal it anew."""
+    index = Reader(path, files=manifest.read(path)["files"]).index
+    first = next(iter(index.storage_data))
+    item = index.storage_data[first]
+    payload = Payload(canary)
+    if way == "index":
+        index = payload
+    elif way == "data of the planner":
+        index.planner_data = {"model.0.weight": payload}
+    elif way == "storage":
+        index.storage_data[first] = payload
+    elif way == "transform":
+        item.transform_descriptors = ["stream.zstd"]
+    elif way == "outside":
+        item.relative_path = f"../{canary.name}"
+    elif way == "beyond":
+        item.length = 10**9
+    elif way == "no tensor":
+        index.state_dict_metadata[first.fqn] = BytesStorageMetadata()
+    else:
+        content = bytes_of(payload, way)
+        (path / "__9_0.distcp").write_bytes(content)
+        item.relative_path, item.offset, item.length = "__9_0.distcp", 0, len(content)
+    index.__dict__.pop("storage_meta", None)
+    (path / ".metadata").write_bytes(pickle.dumps(index))
     rewrite_manifest(path)
+
+
+WAYS = [
+    "index",
+    "data of the planner",
+    "storage",
+    "transform",
+    "outside",
+    "beyond",
+    "no tensor",
+    "pickle",
+    "zip",
+    "old",
+]
+
+
+@pytest.mark.parametrize("way", [*WAYS, "pickle", "zip", "old"])
+def test_what_would_run_code_or_is_no_tensor_is_refused(tmp_path: Path, way: str) -> None:
+    path, canary = save(tmp_path, state(*model())), tmp_path / "canary"
+    poisoned(path, canary, way)
+    manifest.verify(path)
     for attempt in (lambda: checkpoint.weights(path), lambda: checkpoint.load(path, state(*model()))):
-        with pytest.raises(CheckpointError, match="not allowed"):
+        with pytest.raises(CheckpointError) as caught:
             attempt()
+        assert "\n" not in str(caught.value)
     assert not canary.exists()
+
+
+def test_the_payload_would_run(tmp_path: Path) -> None:
+    for number, how in enumerate(("pickle", "zip", "old")):
+        content, canary = bytes_of(Payload(tmp_path / f"canary{number}"), how), tmp_path / f"canary{number}"
+        torch.load(io.BytesIO(content), weights_only=False) if how != "pickle" else pickle.loads(content)
+        assert canary.exists()
+
+
+def test_state_that_is_no_tensor_is_never_written(tmp_path: Path) -> None:
+    saved = state(*model())
+    saved["model"] = {**saved["model"], "0._extra_state": {"a": 1}}  # type: ignore[dict-item]
+    with pytest.raises(CheckpointError, match=r"model\.0\._extra_state is a dict; a checkpoint holds tensors only"):
+        save(tmp_path, saved)
+
+
+def test_a_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """Written by the library's own planner, by a manifest without a hash of itself."""
+    saved = state(*model())
+    path = save(tmp_path, saved)
+    for name in ("__0_0.distcp", ".metadata"):
+        (path / name).unlink()
+    writer = dcp.FileSystemWriter(path)
+    writer.storage_meta = StorageMeta  # type: ignore[method-assign]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.save(flat(saved), storage_writer=writer, no_dist=True)
+    rewrite_manifest(path)
+    content = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    del content["sha256"]
+    (path / "manifest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    live = state(*model())
+    checkpoint.load(path, live)
+    assert all(torch.equal(value, flat(saved)[name]) for name, value in flat(live).items())
 
 
 def test_no_path_of_this_machine_is_saved(tmp_path: Path) -> None:
