@@ -40,6 +40,7 @@ MAY_DIFFER = config.Allowed(
         "run.plan",
         "run.ranks",
         "run.tflops",
+        "run.memory_gb",
         "run.dir",
         "run.name",
         "run.samples",
@@ -127,28 +128,31 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
 
 
 def foresee(cfg: DictConfig) -> None:
-    """Print what the run would do, for as many ranks as it asks for; nothing is trained, and no file is written."""
+    """Print what the run would do, for as many ranks as it asks for; nothing is trained, and no file is written.
+
+    ConfigError after that where a rank has less memory than it needs.
+    """
     from datamodules import forecast
 
     run, trainer = make(cfg.run), cfg.trainer
     devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
     if run.ranks is None and not (isinstance(devices, int) and devices > 0):
         raise ConfigError(f"trainer.devices={devices} says nothing about other machines; add run.ranks=N to run.plan")
-    ranks = run.ranks or devices * nodes
-    if cfg.get("parallel"):
-        make(cfg.parallel).fill(ranks)
     found = forecast.forecast(
         make(cfg.datamodules),
         make(cfg.tasks),
         name=run.name,
         samples=run.samples,
-        ranks=ranks,
+        ranks=run.ranks or devices * nodes,
+        plan=make(cfg.parallel) if cfg.get("parallel") else None,
         sizes=cfg.datamodules.get("sizes"),
         precision=trainer.get("precision", "32-true"),
+        gpu=trainer.get("accelerator") in ("gpu", "cuda"),
         averages=bool(OmegaConf.select(cfg, "callbacks.ema")),
         tflops=run.tflops,
     )
     log.say(forecast.document(found) if run.plan == "json" else forecast.page(found))
+    forecast.fits(found, gigabytes=run.memory_gb)
 
 
 def check_datasets(given: Any) -> None:

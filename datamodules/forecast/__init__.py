@@ -5,7 +5,7 @@
 - `forecast` puts both together with a rehearsal of a step; `page` prints it.
 """
 
-from datamodules.forecast.forecast import Forecast, forecast
+from datamodules.forecast.forecast import Forecast, fits, forecast
 from datamodules.forecast.page import document, page
 
-__all__ = ["Forecast", "document", "forecast", "page"]
+__all__ = ["Forecast", "document", "fits", "forecast", "page"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ import torch
 from datamodules.forecast.counts import counts
 from datamodules.forecast.epoch import walk
 from dit_video.errors import ConfigError
-from dit_video.parallel.rehearsal import TRAINING, Memory, Task, memory
+from dit_video.parallel.plan import Plan
+from dit_video.parallel.rehearsal import MIXED, TRAINING, Memory, Task, matrices_of, memory
+from dit_video.parallel.sequence import heads
+from dit_video.parallel.volume import Traffic, attended, parted, traffic
 
 if TYPE_CHECKING:
     from datamodules.forecast.counts import Counts
@@ -40,13 +43,15 @@ class Bucket:
 class Forecast:
     """What a run will do. `flops` are of a training step over all ranks: three forwards, padding and text included.
 
-    `padding` and `idle` are shares; `samples` are those of the run, `epoch_samples` of an epoch, by folder in
-    `datasets`. `seconds` is the time of the run where a rate is given, `tflops` a rank.
+    `memory` and `traffic` are those of a rank under `plan`. `padding` and `idle` are shares; `samples` are those of the
+    run, `epoch_samples` of an epoch, by folder in `datasets`. `seconds` is the time of the run where a rate is given,
+    `tflops` a rank.
     """
 
     name: str
     samples: int
     ranks: int
+    plan: Plan
     unit: str
     clips: int
     dropped: dict[str, int]
@@ -66,6 +71,7 @@ class Forecast:
     steps: int
     flops: float
     memory: Memory
+    traffic: Traffic
     tflops: float | None
     seconds: float | None
 
@@ -77,8 +83,10 @@ def forecast(
     name: str,
     samples: int,
     ranks: int,
+    plan: Plan | None = None,
     sizes: Sequence[str] | None = None,
     precision: str | int = "32-true",
+    gpu: bool = False,
     averages: bool = False,
     tflops: float | None = None,
 ) -> Forecast:
@@ -89,48 +97,89 @@ def forecast(
         task: the training task, whose models are made anew here, without numbers.
         name: of the run.
         samples: of the run.
-        ranks: data ranks; they need not be there.
+        ranks: processes; they need not be there.
+        plan: how they share the work; by default each has a copy of all.
         sizes: buckets given by hand, each of which must have clips.
         precision: of the trainer.
+        gpu: whether it runs on GPUs.
         averages: whether the run keeps averages of the weights.
         tflops: 10^12 FLOPs a second that a rank reaches, for the time.
     """
     if not isinstance(task, Task):
         raise ConfigError(f"{type(task).__name__} cannot be rehearsed; run.plan needs a task of dit_video.tasks")
+    shared = (plan or Plan()).fill(ranks)
     with torch.device("meta"):
         task.build()
+    for model in task.children():
+        shared.check(heads=heads(model), length=getattr(data, "length", None))
     found = counts(data, task, sizes=sizes)
-    plan = data.plan
-    data.begin(0, samples, 0, ranks)
-    plan.serve(ranks)
-    epoch = walk(plan, found, ranks=ranks, samples=samples)
-    needed = memory(task, lambda: found.hollow(epoch.fullest), precision=precision, averages=averages)
+    order = data.plan
+    data.begin(0, samples, 0, shared.data_ranks)
+    order.serve(shared.data_ranks)
+    epoch = walk(order, found, ranks=shared.data_ranks, samples=samples)
+    sent = exchanged(
+        task, lambda: found.hollow(epoch.fullest), shared, micros=data.micros, precision=precision, gpu=gpu
+    )
+    needed = memory(task, lambda: found.hollow(epoch.fullest), precision=precision, averages=averages, plan=shared)
     flops = TRAINING * float(epoch.flops.sum() + epoch.pad_flops) / epoch.steps
     return Forecast(
         name=name,
         samples=samples,
         ranks=ranks,
+        plan=shared,
         unit=found.unit,
         clips=len(data.index),
         dropped=data.chosen.dropped,
         datasets=dict(zip(data.index.folders, epoch.datasets, strict=True)),
         buckets=tuple(buckets(found, epoch, needed, clips=np.bincount(found.code[data.chosen.rows]))),
         empty=found.empty,
-        streams=plan.order.streams,
-        packs=plan.packs,
+        streams=order.order.streams,
+        packs=order.packs,
         micros=data.micros,
         length=found.length,
         padding=epoch.padding,
         idle=epoch.idle,
         epoch_samples=epoch.samples,
-        epoch_packs=epoch.steps * plan.packs,
+        epoch_packs=epoch.steps * order.packs,
         epoch_steps=epoch.steps,
         epochs=samples / epoch.samples,
         steps=epoch.run_steps,
         flops=flops,
         memory=needed,
+        traffic=sent,
         tflops=tflops,
         seconds=epoch.run_steps * flops / (ranks * tflops * 1e12 * (1 - epoch.idle)) if tflops else None,
+    )
+
+
+def fits(found: Forecast, *, gigabytes: float | None) -> None:
+    """ConfigError where a rank needs more than so many 10^9 bytes, with what would help most."""
+    needed = found.memory
+    if gigabytes is None or needed.total <= gigabytes * 1e9:
+        return
+    if needed.activations > needed.total / 2:
+        way = "set parallel.recompute=full, raise parallel.sequence or lower datamodules.length"
+        way = way if found.length else "set parallel.recompute=full or lower datamodules.batch"
+    else:
+        way = "raise parallel.shard, or use more processes"
+    raise ConfigError(f"a rank needs {needed.total / 1e9:.3g} GB and run.memory_gb={gigabytes:g}; {way}")
+
+
+def exchanged(
+    task: Task, batch: Callable[[], Any], plan: Plan, *, micros: int, precision: str | int, gpu: bool
+) -> Traffic:
+    """What a rank sends in a step of a task that was built on meta tensors, over micro-batches like that of `batch`."""
+    with torch.device("meta"), torch.no_grad():
+        tokens = attended(task.children(), lambda: task.rehearse(batch())) if plan.sequence > 1 else 0
+        matrices = matrices_of(task.configure_optimizers())
+    return traffic(
+        [unit for model in task.children() for unit in parted(model)],
+        plan,
+        micros=micros,
+        half=precision in MIXED,
+        tokens=tokens,
+        matrices=matrices,
+        matrix_bytes=2 if gpu else 4,
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datamodules.forecast.forecast import Bucket, Forecast
+    from dit_video.parallel.rehearsal import Memory
+    from dit_video.parallel.volume import Traffic
 
 ROWS = 24
 """Buckets that are printed, at most; the others are one line."""
@@ -21,7 +23,8 @@ WIDTHS = (17, 10, 8, 13, 8, 13, 8, 14)
 def document(found: Forecast) -> str:
     """The forecast as JSON: its fields, and sums of memory."""
     made = asdict(found)
-    made["memory"] |= {"total": found.memory.total, "checkpoint": found.memory.checkpoint}
+    made["memory"] |= {"total": found.memory.total}
+    made["traffic"] |= {"total": found.traffic.total}
     return json.dumps(made, indent=2)
 
 
@@ -93,16 +96,49 @@ def lines(found: Forecast) -> Iterator[str]:
     yield entry("run", f"{several(found.steps, 'step')}, {found.epochs:,.2f} epochs")
     yield entry("step", f"{step}, {several(found.micros, 'micro-batch', 'es')} a rank; {amount(found.flops)}FLOPs")
     yield entry("balance", f"ranks idle {share(found.idle)} of the time, by FLOPs")
-    kept = {"weights": memory.weights, "averages": memory.averages, "optimizer": memory.optimizer}
     yield entry("model", f"{amount(memory.parameters)} parameters")
-    yield entry("checkpoint", f"{size(memory.checkpoint)}: {listed(kept)}")
-    more = {
-        "activations": memory.activations,
-        "gradients": memory.gradients,
-        "what a checkpoint holds": memory.checkpoint,
-    }
-    yield entry("memory", f"{size(memory.total)} a rank: {listed(more)}")
+    yield entry("checkpoint", size(memory.checkpoint))
+    if found.ranks > 1 or found.plan.recompute != "none":
+        yield entry("parallel", parallel(found))
+    yield entry("memory", f"{size(memory.total)} a rank: {listed(held(memory))}")
+    if found.ranks > 1:
+        yield entry("sent", f"{size(found.traffic.total)} a rank and step: {listed(ways(found.traffic))}")
     yield entry("time", clock(found))
+
+
+def parallel(found: Forecast) -> str:
+    """How the ranks share the work."""
+    plan = found.plan
+    parts = (
+        "1 copy" if plan.copies == 1 else f"{plan.copies:,} copies",
+        f"sharded over {several(plan.parameter_shards, 'rank')}",
+        f"packs parted over {several(plan.sequence, 'rank')}",
+        f"recompute {plan.recompute}",
+    )
+    return ", ".join(parts)
+
+
+def held(memory: Memory) -> dict[str, int]:
+    """What takes a rank's memory."""
+    return {
+        "activations": memory.activations,
+        "whole layers": memory.gathered,
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "averages": memory.averages,
+    }
+
+
+def ways(traffic: Traffic) -> dict[str, int]:
+    """What a rank sends, by what for."""
+    return {
+        "parameters between shards": traffic.gathers,
+        "gradients between shards": traffic.scatters,
+        "gradients between copies": traffic.copies,
+        "tokens between parts of a pack": traffic.trades,
+        "matrices of Muon": traffic.matrices,
+    }
 
 
 def entry(name: str, text: str) -> str:

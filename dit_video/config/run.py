@@ -14,7 +14,8 @@ class Run:
 
     `samples` is the run's length and `every_samples` the interval of checkpoints, both in samples seen by all ranks.
     `plan` prints what the run would do and does nothing, as text or as "json"; for `ranks` processes, by default those
-    that the trainer asks for, and with the time it takes where each of them reaches `tflops` * 10^12 FLOPs a second.
+    that the trainer asks for, and with the time it takes where each of them reaches `tflops` * 10^12 FLOPs a second;
+    a plan that needs more than `memory_gb` * 10^9 bytes a process is a mistake.
     After a crash the run is started again at most `restarts` times without a new checkpoint (by default 3, for a lone
     process on a CPU 0: it has no parent then); no sign of life, or a step without an end, for `silence` seconds is one.
     """
@@ -28,6 +29,7 @@ class Run:
     plan: bool | Literal["json"] = False
     ranks: int | None = None
     tflops: float | None = None
+    memory_gb: float | None = None
     restarts: int | None = None
     silence: float = 300.0
 
@@ -42,7 +44,7 @@ class Run:
             raise ConfigError(f"run.restarts must be at least 0, got {self.restarts}")
         if not self.silence >= 2:
             raise ConfigError(f"run.silence must be at least 2 seconds, got {self.silence}: signs come twice in one")
-        for key in ("ranks", "tflops"):
+        for key in ("ranks", "tflops", "memory_gb"):
             value = getattr(self, key)
             if value is not None and not self.plan:
                 raise ConfigError(f"run.{key}={value} says nothing without a plan; add run.plan=true, or leave it out")

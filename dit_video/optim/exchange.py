@@ -139,6 +139,12 @@ def total(pieces: Sequence[Sequence[Piece]]) -> list[int]:
     return [sum(piece.rows for piece in each) for each in pieces]
 
 
+def most_at_once(matrices: Sequence[Matrix], *, ranks: int) -> int:
+    """Numbers of the whole matrices that a rank has at a time, at most."""
+    rounds = deal(matrices, ranks=ranks, size=4)
+    return max((one.rows * one.columns * len(hand) for dealt in rounds for hand in dealt for one in hand), default=0)
+
+
 def sent(matrices: Sequence[Matrix], *, ranks: int) -> list[int]:
     """Numbers that each rank sends, there and back."""
     counts = [0] * ranks

@@ -95,6 +95,18 @@ def unit(parameters: Sequence[nn.Parameter], *, again: bool) -> Unit:
     return Unit(rows=tuple(sizes), trained=tuple(trained), again=again)
 
 
+def gathered(found: Sequence[Unit], *, ranks: int, half: bool) -> int:
+    """Bytes of whole parameters and gradients that a rank has at the worst moment, while a block computes.
+
+    What is in no block stays whole for the step. Of the largest block there are its parameters, those of the next one
+    twice (as they arrive, and as they are used), its gradients, and two float32 buffers of gradients on their way.
+    """
+    width = 2 if half else 4
+    rest = ranks * sum(each.held(ranks) for each in found if not each.again)
+    block = ranks * max((each.held(ranks) for each in found if each.again), default=0)
+    return rest * 2 * width + block * (4 * width + 2 * 4)
+
+
 def attended(models: Iterable[nn.Module], run: Callable[[], object]) -> int:
     """Numbers of tokens that attention takes and gives (q, k, v, output; not of texts) when `run` runs the models."""
     sizes: list[int] = []

@@ -81,6 +81,35 @@ def test_a_plan_is_for_machines_that_are_not_there(
     assert list(tmp_path.iterdir()) == []
 
 
+MANY = ["run.ranks=8", "datamodules.packs=4", "datamodules.streams=4", "parallel.shard=2", "parallel.sequence=2"]
+
+
+def test_the_ranks_of_a_plan_share_state_and_packs(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for changes in (MANY, ["datamodules.packs=4"]):
+        planned(f"datamodules.dataset={finished}", *changes, "run.plan=json")
+        found.append(json.loads(capsys.readouterr().out))
+    eight, one = found
+    assert eight["plan"] | {"replicate": 2, "shard": 2, "sequence": 2} == eight["plan"]
+    assert (one["micros"], eight["micros"]) == (4, 1)  # the two ranks of a sequence have the same pack
+    assert one["memory"]["checkpoint"] == eight["memory"]["checkpoint"]
+    for name in ("weights", "gradients", "optimizer"):
+        assert one["memory"][name] / 4 <= eight["memory"][name] < one["memory"][name] / 3
+    assert eight["memory"]["activations"] == pytest.approx(one["memory"]["activations"] / 2, rel=0.01)
+    assert min(value for value in eight["traffic"].values()) > 0
+    assert one["traffic"]["total"] == 0
+
+
+def test_a_page_tells_what_is_sent_and_what_does_not_fit(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"a rank needs .* GB and run\.memory_gb=1e-05; .*parallel\.recompute=full"):
+        planned(f"datamodules.dataset={finished}", *MANY, "run.memory_gb=0.00001")
+    text = capsys.readouterr().out
+    assert "parallel    2 copies, sharded over 4 ranks, packs parted over 2 ranks, recompute none\n" in text
+    assert "sent        " in text
+    assert max(map(len, text.splitlines())) <= 100
+    planned(f"datamodules.dataset={finished}", *MANY, "run.memory_gb=1")
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
@@ -88,6 +117,7 @@ def test_a_plan_is_for_machines_that_are_not_there(
         ("run.ranks=3", "datamodules.packs=1 a step must be a multiple of datamodules.micro=1 times 3 ranks"),
         ("trainer.devices=auto", "trainer.devices=auto says nothing about other machines; add run.ranks=N"),
         ("run.plan=text", "run.plan must be bool or 'json'"),
+        ("parallel.sequence=3", "processes and the trainer starts 1"),
         ("trainer.precision=64-true", "trainer.precision=64-true is not known to run.plan"),
     ],
 )
