@@ -6,6 +6,7 @@ python light.py FOLDER STEPS SAVE_EVERY KIND:RANK:STEP:once|always ...
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,16 +30,20 @@ def main(folder: Path, steps: int, every: int, faulty: list[str]) -> int:
     for step in range(started + 1, steps + 1):
         heartbeat.mark("start" if step == started + 1 else "step", step)
         time.sleep(PAUSE)
-        for item in faulty:
+        for item in (item for item in faulty if ":" in item):
             kind, who, at, how = item.split(":")
             if (rank, step) == (int(who), int(at)):
                 marker = folder / f"{kind}-{who}-{at}"
                 if kind == "mistake":
                     raise ConfigError("x.y is 3; set it to 4")
-                faults.fail_once(kind, marker=marker if how == "once" else None)
+                if kind == "port" and not marker.exists():
+                    marker.touch()
+                    raise RuntimeError("The server socket has failed to listen; code: -98, name: EADDRINUSE")
+                if kind in faults.FAULTS:
+                    faults.fail_once(kind, marker=marker if how == "once" else None)
         heartbeat.completed(step)
         meet(folder, rank, size, step)
-        if LISTENER.code:
+        if LISTENER.code and "deaf" not in faulty:
             return LISTENER.code
         if step % every == 0 and rank == 0:
             (folder / "checkpoints" / f"{step:012d}-{step:08d}").mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,7 @@ def alive(process: int) -> bool:
 
 if __name__ == "__main__":
     heartbeat.begin()
-    LISTENER.listen(*STOPPING)
+    LISTENER.listen(*STOPPING, *([signal.SIGINT] if "deaf" in sys.argv else []))
     place = Path(sys.argv[1])
     place.mkdir(parents=True, exist_ok=True)
     (place / f".process-{os.environ.get('MASTER_PORT', '0')}-{os.environ.get('RANK', '0')}").write_text(

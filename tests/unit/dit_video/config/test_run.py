@@ -19,3 +19,10 @@ def test_what_only_a_plan_reads_needs_one(key: str) -> None:
         config.Run(**given)
     with pytest.raises(ConfigError, match=rf"run\.{key} must be above 0"):
         config.Run(**{**given, key: 0}, plan="json")
+
+
+@pytest.mark.parametrize(("key", "value"), [("restarts", -1), ("silence", 1.0), ("silence", float("nan"))])
+def test_watching_has_its_bounds(key: str, value: float) -> None:
+    given = {"name": "a", "dir": "b", "seed": 0, "samples": 1, "every_samples": 1}
+    with pytest.raises(ConfigError, match=rf"run\.{key} must be at least"):
+        config.Run(**given, **{key: value})

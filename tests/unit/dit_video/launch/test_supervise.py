@@ -112,6 +112,33 @@ def test_a_signal_is_passed_on_and_the_save_awaited(tmp_path: Path, number: sign
     assert not (tmp_path / "restarts.jsonl").exists()
 
 
+def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path) -> None:
+    process = begin(tmp_path, "deaf", steps=100_000)
+    wait_for(tmp_path / "checkpoints" / f"{8:012d}-{8:08d}")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # is passed on once, and waited for
+    wait_for(tmp_path / "checkpoints" / f"{80:012d}-{80:08d}")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    code, error = finish(process)
+    assert code == 130, error
+    assert error.splitlines()[-1] == "interrupted"
+
+
+def test_a_signal_to_one_rank_is_no_crash(tmp_path: Path) -> None:
+    code, error = finish(begin(tmp_path, "term:1:6:once", "term:0:7:once"))
+    assert code == 75, error
+    assert not (tmp_path / "restarts.jsonl").exists()
+
+
+def test_a_port_that_another_process_took_is_not_counted(tmp_path: Path) -> None:
+    code, error = finish(begin(tmp_path, "port:0:1:once", restarts=0))
+    assert code == 0, error
+    assert error.count("rank 0 begins at 0") == 2
+    assert not (tmp_path / "restarts.jsonl").exists()
+
+
 def test_a_killed_parent_leaves_no_rank_and_the_next_one_clears_up(tmp_path: Path) -> None:
     process = begin(tmp_path, steps=100_000)
     wait_for(tmp_path / "checkpoints" / f"{8:012d}-{8:08d}")
