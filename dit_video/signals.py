@@ -35,7 +35,8 @@ class Listener:
         elif number == signal.SIGINT:
             self.code = INTERRUPTED
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.write(2, b"\nstopping when this step is saved; ctrl-C again to stop at once\n")
+            if os.environ.get("RANK", "0") == "0":
+                os.write(2, b"\nstopping when this step is saved; ctrl-C again to stop at once\n")
         else:
             self.code = max(self.code, REQUEUE)
 
