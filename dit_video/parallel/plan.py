@@ -41,6 +41,11 @@ class Plan:
                 raise ConfigError(f"parallel.{name} must be at least 1, got {size}")
         if self.recompute not in RECOMPUTE:
             raise ConfigError(f"parallel.recompute={self.recompute} is unknown; set one of {', '.join(RECOMPUTE)}")
+        if self.compile and self.recompute == "selective":
+            raise ConfigError(
+                "parallel.recompute=selective chooses among operations, and parallel.compile=true changes them; "
+                "set parallel.recompute=none or full"
+            )
 
     @property
     def copies(self) -> int:

@@ -1,12 +1,12 @@
 """A plan applied to a model from outside, in the one order that works.
 
-Attention over sequence groups, recompute, compile, then FSDP2 block by block and around the whole: each pass sees the
+Attention over sequence groups, compile, recompute, then FSDP2 block by block and around the whole: each pass sees the
 ones before it. The model offers `blocks()`, the units of all of them; what lies outside blocks is one more unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -14,13 +14,15 @@ import torch
 from torch import nn
 
 from dit_video.parallel.mesh import AXES
-from dit_video.parallel.sequence import part_attention
+from dit_video.parallel.sequence import attending, part_attention
 from dit_video.parallel.tags import tag, tags
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
+    from dit_video.ops.attention import Attention
     from dit_video.parallel.plan import Plan
 
 KEPT = {
@@ -54,10 +56,10 @@ def units(model: nn.Module) -> list[nn.Module]:
 def save_memory(model: nn.Module, plan: Plan) -> None:
     """Recompute and compile the blocks as the plan says; in place, names of parameters unchanged."""
     for block in units(model):
+        if plan.compile:
+            compile_(block)
         if plan.recompute != "none":
             recompute_(block, selective=plan.recompute == "selective")
-        if plan.compile:
-            block.compile()
 
 
 def shard(
@@ -86,6 +88,26 @@ def mixed(precision: str | int) -> MixedPrecisionPolicy:
     if half is None:
         return MixedPrecisionPolicy()
     return MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
+
+
+def compile_(block: nn.Module) -> None:
+    """Compile a block's forward, in place, but for attention: its kernels are compiled already.
+
+    The lengths of clips, which are other ones in every pack, would be compiled into it.
+    """
+    for module in attending(block):
+        module.attend = apart(module.attend)
+    block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
+
+
+def apart(attend: Attention) -> Attention:
+    """The same attention, which the compiler leaves alone."""
+
+    @torch.compiler.disable
+    def attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
+        return attend(q, k, v, q_lengths, k_lengths)
+
+    return attention
 
 
 def recompute_(block: nn.Module, *, selective: bool) -> None:

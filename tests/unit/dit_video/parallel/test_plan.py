@@ -36,6 +36,11 @@ def test_a_way_of_recomputing_that_is_unknown_is_refused() -> None:
         Plan(recompute="some")
 
 
+def test_the_compiler_and_selective_recompute_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="none or full"):
+        Plan(recompute="selective", compile=True)
+
+
 def test_heads_and_packs_must_divide() -> None:
     plan = Plan(sequence=4)
     plan.check(heads=[8, 4], length=1024)

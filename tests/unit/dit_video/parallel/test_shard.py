@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 from torch.testing import assert_close
 
 from dit_video.batch import PackBatch, Place
@@ -27,10 +28,10 @@ from fake.ranks import run_ranks
 TEXT, PACKS, LENGTH = 12, 4, 48
 
 
-def hollow() -> DiT:
+def hollow(*, depth: int = 2) -> DiT:
     """A tiny DiT of four heads, without values."""
     with torch.device("meta"):
-        return DiT(channels=2, patch=2, width=32, depth=2, heads=4, text_width=TEXT).double()
+        return DiT(channels=2, patch=2, width=32, depth=depth, heads=4, text_width=TEXT).double()
 
 
 def enliven(dit: DiT) -> DiT:
@@ -143,12 +144,19 @@ def test_recomputing_changes_no_gradient_and_keeps_less(recompute: str) -> None:
     assert kept[1] < 0.5 * kept[0]
 
 
-def test_compiled_blocks_are_the_same() -> None:
-    models = [enliven(hollow()), enliven(hollow())]
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the compiler: leaves, and complex numbers
+def test_compiled_blocks_are_the_same_and_compiled_once() -> None:
+    models = [enliven(hollow(depth=1)), enliven(hollow(depth=1))]
     save_memory(models[1], Plan(compile=True, recompute="full"))
-    losses = [loss_of(model, 0) for model in models]
-    for loss in losses:
-        loss.backward()
-    assert_close(losses[1], losses[0])
+    counters.clear()
+    graphs = []
+    for number in range(3):
+        losses = [loss_of(model, number) for model in models]
+        for loss in losses:
+            loss.backward()
+        assert_close(losses[1], losses[0])
+        graphs.append(counters["stats"]["unique_graphs"])
     for one, two in zip(*(model.parameters() for model in models), strict=True):
         assert_close(two.grad, one.grad)
+    assert graphs[0] > 0
+    assert graphs == [graphs[0]] * 3
