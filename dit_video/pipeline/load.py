@@ -1,12 +1,13 @@
 """Trained models from the folder of a run: its newest checkpoint has the weights and the config of what to build.
 
-A folder RUN/checkpoints/NAME may stand for the run: then it is that checkpoint.
+A folder RUN/checkpoints/NAME may stand for the run: then it is that checkpoint; or a file that dit_video.export wrote.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from dit_video import checkpoint
 from dit_video.errors import CheckpointError, ConfigError
+from dit_video.pipeline.exported import Exported, is_exported, read
+from dit_video.pipeline.recipe import NAME as RECIPE
+from dit_video.pipeline.recipe import PLACES, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,15 +38,30 @@ MODELS = "dit_video.models."
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A checkpoint of a run, and the resolved settings it was trained with."""
+    """A checkpoint of a run, and the resolved settings it was trained with; `verified` if it was found to be sound."""
 
     path: Path
     settings: dict[str, Any]
+    verified: bool = False
+    exported: Exported | None = None
 
     @property
     def name(self) -> str:
         """RUN@CHECKPOINT, for a record."""
-        return f"{self.path.resolve().parents[1].name}@{self.path.name}"
+        return self.path.name if self.exported else f"{self.path.resolve().parents[1].name}@{self.path.name}"
+
+    def origin(self) -> dict[str, str]:
+        """What an export says of where it comes from; nothing of this machine."""
+        progress = checkpoint.progress(self.path)
+        recipe = read_json(self.path.resolve().parents[1] / RECIPE)
+        recipe = {key: value for key, value in recipe.items() if key not in PLACES}
+        return {
+            "run": self.name,
+            "step": str(progress.step),
+            "samples_seen": str(progress.samples_seen),
+            "fingerprint": progress.fingerprint,
+            "config": json.dumps({"models": self.settings.get("models")}),
+        } | ({"recipe": json.dumps(recipe)} if recipe else {})
 
     def models(self, *names: str, ema: bool) -> dict[str, nn.Module]:
         """Models of the task by name, for use; CheckpointError where it has none of the first name."""
@@ -50,14 +69,21 @@ class Stored:
         if nodes.get(names[0]) is None:
             trained = ", ".join(name for name, node in nodes.items() if node is not None) or "no model"
             raise CheckpointError(f"{self.path} is of {trained}; expected the run of a {names[0]}")
-        weights = checkpoint.weights(self.path, ema=ema)
+        if self.exported is None:
+            weights = checkpoint.weights(self.path, ema=ema, verified=self.verified)
+        else:
+            weights = self.exported.weights(ema=ema)
         return {name: _fill(build(nodes[name]), name, weights, path=self.path) for name in names}
 
 
 def find(path: str | Path) -> Stored:
-    """The newest checkpoint of a run, or the one that `path` is; CheckpointError where there is none."""
+    """The newest checkpoint of a run, the one that `path` is, or an exported file; CheckpointError for all else."""
     folder = Path(path)
-    found = folder if (folder / "manifest.json").is_file() else checkpoint.latest(folder / "checkpoints")
+    if is_exported(folder):
+        exported = read(folder)
+        return Stored(path=folder, settings=exported.settings, exported=exported)
+    named = (folder / "manifest.json").is_file()
+    found = folder if named else checkpoint.latest(folder / "checkpoints")
     if found is None:
         what = "has no checkpoint yet" if (folder / "config.yaml").is_file() else "is not the folder of a run"
         raise CheckpointError(f"{path} {what}; expected what train.py wrote to run.dir, such as outputs/runs/NAME")
@@ -67,7 +93,7 @@ def find(path: str | Path) -> Stored:
         raise CheckpointError(f"{found} has no readable config.yaml; take another checkpoint of the run") from error
     if not isinstance(settings, dict):
         raise CheckpointError(f"{found}/config.yaml names no models; take another checkpoint of the run")
-    return Stored(path=found, settings={str(key): value for key, value in settings.items()})
+    return Stored(path=found, settings={str(key): value for key, value in settings.items()}, verified=not named)
 
 
 def load_vae(path: str | Path, *, ema: bool = True) -> VAE:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dit_video.errors import CheckpointError, RequestError
+from dit_video.pipeline.exported import is_exported, read
 from dit_video.shapes import Compression, VideoShape
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Coder:
         found = next((place for place in self.places if place.is_dir()), None) if vae is None else Path(vae)
         if found is None:
             where = " nor at ".join(dict.fromkeys(os.path.normpath(place) for place in self.places))
-            raise CheckpointError(f"this model's VAE is not at {where}; say where it is with vae=RUN")
+            raise CheckpointError(f"this model's VAE is not at {where or 'hand'}; say where it is with vae=RUN")
         model = load_vae(found)
         if weights_hash(model) != self.digest:
             raise CheckpointError(
@@ -73,7 +74,7 @@ def keep(run: Path, datamodule: object) -> None:
     One that stands and says the same is left, with the places of the VAE it names.
     """
     about = getattr(getattr(datamodule, "latents", None), "recipe", None)
-    if about is None or _same(_stored(run / NAME), about):
+    if about is None or _same(read_json(run / NAME), about):
         return
     vae = Path(about["vae"]).resolve()
     places = {"vae": str(vae), "vae_from_here": os.path.relpath(vae, run.resolve())}
@@ -82,24 +83,31 @@ def keep(run: Path, datamodule: object) -> None:
 
 def read_recipe(run: Path) -> tuple[Recipe, Coder]:
     """What the DiT of a run, or of one of its checkpoints, was trained on; CheckpointError where there is no DiT."""
+    if is_exported(run):
+        folder, about = run, read(run).json("recipe")
+        return _made(folder, about)
     folder = run.resolve().parents[1] if (run / "manifest.json").is_file() else run
     if not (folder / NAME).is_file():
         where = f"has no {NAME}, so it is no run of a DiT" if run.is_dir() else "does not exist"
         raise CheckpointError(f"checkpoint={run} {where}; expected outputs/runs/NAME of a DiT")
-    about = _stored(folder / NAME)
+    return _made(folder, read_json(folder / NAME))
+
+
+def _made(folder: Path, about: dict[str, Any]) -> tuple[Recipe, Coder]:
     try:
         shapes = [tuple(map(int, text.split("x"))) for text in about["table"]]
         buckets = tuple(VideoShape(frames=f, height=h, width=w) for f, h, w in shapes)
         recipe = Recipe(buckets=buckets, fps=float(about["fps"]), compression=Compression(**about["compression"]))
         beside = [folder / about["vae_from_here"]] if "vae_from_here" in about else []
-        return recipe, Coder(places=(*beside, Path(about["vae"])), digest=str(about["vae_hash"]))
+        places = [*beside, Path(about["vae"])] if "vae" in about else []
+        return recipe, Coder(places=tuple(places), digest=str(about["vae_hash"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{folder / NAME} is damaged ({error!r}); put latents/NAME/recipe.json of its dataset there again"
         ) from error
 
 
-def _stored(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     """The object of a JSON file; an empty one where there is none."""
     try:
         about = json.loads(file.read_text(encoding="utf-8"))

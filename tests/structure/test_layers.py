@@ -20,6 +20,7 @@ LAYERS = {
     "dit_video.callbacks": 5,
     "dit_video.strategy": 5,
     "dit_video.pipeline": 4,
+    "dit_video.export": 4,
     "dit_video.evaluation": 4,
     "dit_video.provenance": 4,
     "dit_video.safety": 4,
