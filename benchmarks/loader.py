@@ -41,7 +41,7 @@ from datamodules.clips import ClipData
 from datamodules.dataset import index
 from datamodules.latents import LatentData
 from datamodules.loading.pixels import available
-from datamodules.order.packs import Pack
+from datamodules.order.packs import Item, Pack
 from datamodules.prepare.curate import curate
 from datamodules.prepare.encode import Recipe, encode_with
 from datamodules.shapes.corpus import write_corpus
@@ -147,24 +147,40 @@ def keys(batch: Any) -> list[str]:
 
 
 def reads(folder: Path, name: str, workers: int, samples: int) -> tuple[float, float, int]:
-    """Reading latents in the order of ours, and making tensors of them, and nothing else."""
+    """Reading the files of latents in the order of ours, making tensors of them, and nothing else."""
     data = latents_of(folder, name, workers=0)
-    places = [data.loader.member(row) for row in ordered(data, samples)]
-    files = {place.path: Path(place.path).open("rb") for place in places}  # noqa: SIM115 open as long as this process
+    found, rows = data.latents, [item.row for item in ordered(data, samples)]
+    places = [(data.index.tar(row, "latents/vae"), int(found.size[row]), int(found.offset[row])) for row in rows]
+    files = {path: Path(path).open("rb") for path, _, _ in places}  # noqa: SIM115 open as long as this process
 
     def work(number: int, of: int) -> None:
-        for place in places[number::of]:
-            load(os.pread(files[place.path].fileno(), place.size, place.offset))
+        for path, size, offset in places[number::of]:
+            load(os.pread(files[path].fileno(), size, offset))
 
     return (*peer.shares(work, workers=workers), samples)
 
 
-def ordered(data: LatentData, samples: int) -> list[int]:
-    """The rows of the first samples of a run."""
-    found: list[int] = []
+def parts(folder: Path, name: str, workers: int, samples: int) -> tuple[float, float, int]:
+    """The same of those tensors alone that ours needs, whose places are known: the least that any loader can do."""
+    data = latents_of(folder, name, workers=0)
+    ours = data.loader
+    places = [ours.members(item, ours.wanted(item)) for item in ordered(data, samples)]
+    files = {path: Path(path).open("rb") for some in places for path, _, _, _ in some}  # noqa: SIM115
+
+    def work(number: int, of: int) -> None:
+        for some in places[number::of]:
+            for path, offset, size, _ in some:
+                np.frombuffer(os.pread(files[path].fileno(), size, offset), np.float16)
+
+    return (*peer.shares(work, workers=workers), samples)
+
+
+def ordered(data: LatentData, samples: int) -> list[Item]:
+    """The first samples of a run."""
+    found: list[Item] = []
     for micro in data.train_dataloader().micros:
         packs: tuple[Pack, ...] = micro.packs
-        found += [item.row for pack in packs for item in pack.items]
+        found += [item for pack in packs for item in pack.items]
         if len(found) >= samples:
             break
     return found[:samples]
@@ -230,7 +246,7 @@ def measure(name: str, folder: Path, peers: Mapping[str, str], *, rounds: int) -
                 kind: Contestant(python, "benchmarks/peer.py", kind, str(folder)) for kind, python in others.items()
             }
         else:
-            racing["reads"] = mine("reads", str(folder), name)
+            racing |= {kind: mine(kind, str(folder), name) for kind in ("reads", "parts")}
         try:
             rates = race(racing, samples=count, rounds=rounds)
         finally:
@@ -249,9 +265,10 @@ def measure(name: str, folder: Path, peers: Mapping[str, str], *, rounds: int) -
 def main(arguments: list[str]) -> None:
     """Be one of our contestants, or make the corpora and measure."""
     torch.set_num_threads(1)
-    ours: dict[str, Callable[..., tuple[float, float, int]]] = {"pixels": pixels, "latents": latents, "reads": reads}
-    if arguments[0] in ours:
-        peer.serve(partial(ours[arguments[0]], Path(arguments[1]), arguments[2]))
+    ours: tuple[Callable[..., tuple[float, float, int]], ...] = (pixels, latents, reads, parts)
+    named = {made.__name__: made for made in ours}
+    if arguments[0] in named:
+        peer.serve(partial(named[arguments[0]], Path(arguments[1]), arguments[2]))
         return
     settings = dict(item.split("=", 1) for item in arguments[1:])
     peers = dict(item.split(":", 1) for item in settings.get("peers", "").split(",") if item)

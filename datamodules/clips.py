@@ -18,9 +18,9 @@ from datamodules.dataset.index import Index
 from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
 from datamodules.loading.pixels import ClipLoader, fitting
-from datamodules.order.packs import Group, Items, items
+from datamodules.order.packs import Group, Item, Items, Pack, items
 from datamodules.order.plan import Micros, Plan, planned
-from datamodules.order.steps import micros
+from datamodules.order.steps import Micro, micros
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
 from dit_video.seeds import seed_for
@@ -198,4 +198,6 @@ class ClipData(LightningDataModule):
         """Rows of one bucket as a batch outside of the order (stream -1)."""
         place = Place(step=0, samples_seen=0, micro=0, micros=1, packs=((-1, number),), step_weight=float(len(rows)))
         texts = tuple(self.captions.pick(row, level=0.0) for row in rows)
-        return self.loader.finish(self.loader.load(rows, [0] * len(rows), captions=texts, place=place).batch)
+        pack = Pack(stream=-1, number=number, items=tuple(Item(row=row, ordinal=0) for row in rows))
+        made, bad = self.loader.load(rows, [0] * len(rows))
+        return self.loader.finish(made, Micro(place=place, packs=(pack,), captions=texts), bad)

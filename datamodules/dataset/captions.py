@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from datamodules.dataset.columns import Texts
 from datamodules.dataset.index import Index, load_captions
 from dit_video.errors import ConfigError
-from dit_video.seeds import uniform
+from dit_video.seeds import level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,9 +35,9 @@ class Captions:
 
     def choose(self, row: int, *, stream: int, ordinal: int) -> str:
         """The caption of a sample at its place, "" where dropped. Names it lacks are left out of the draw."""
-        if self.dropout > 0 and float(uniform(self.seed, "dropout", stream, ordinal)) < self.dropout:
+        if self.dropout > 0 and level(self.seed, "dropout", stream, ordinal) < self.dropout:
             return ""
-        return self.pick(row, level=float(uniform(self.seed, "caption", stream, ordinal)))
+        return self.pick(row, level=level(self.seed, "caption", stream, ordinal))
 
     def pick(self, row: int, *, level: float) -> str:
         """The caption that a uniform `level` falls on."""
@@ -65,5 +67,5 @@ def captions(index: Index, *, weights: Mapping[str, float], dropout: float, seed
 
 def weighted(weights: Sequence[float], level: float) -> int:
     """Which of the weighted choices a uniform `level` falls on."""
-    total = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return min(int(np.searchsorted(total, level * total[-1], side="right")), len(weights) - 1)
+    total = [*accumulate(weights)]
+    return min(bisect_right(total, level * total[-1]), len(weights) - 1)

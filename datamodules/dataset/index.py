@@ -31,6 +31,7 @@ FORMATS = (1, 2)
 COLUMNS = ("key", "shard", "kind", "frames", "height", "width", "fps", "seconds", "source", "caption", "sha256")
 MEDIA = ("media_name", "media_offset", "media_size")
 UNLIKE = ("vae", "dataset_fingerprint", "table")  # entries of recipes that may differ from dataset to dataset
+HASH = 16  # bytes of XXH3
 SEVERAL = 2  # clips of a source from which its last is held out
 SOURCES = 16  # at most, whose last clip is held out
 
@@ -72,7 +73,9 @@ class Index:
 class LatentIndex:
     """Columns of a latent sidecar, in the rows of the index: `frames` is 0 where a sample has no latent.
 
-    `tails` (n, k) holds the latent frames at which the tails of a row start, of which there are `tail_counts`.
+    `tails` (n, k) holds the latent frames at which the tails of a row start, of which there are `tail_counts`; `places`
+    (n, 1 + k) where the bytes of the whole clip and of its tails begin in the tar (0: an older sidecar does not say),
+    and `hashes` (n, 1 + k, 16) the XXH3 of each.
     """
 
     name: str
@@ -85,6 +88,8 @@ class LatentIndex:
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
     sha256: Texts
+    places: NDArray[np.int64]
+    hashes: NDArray[np.uint8]
 
 
 def describe(dataset: str | Path) -> dict[str, Any]:
@@ -144,7 +149,8 @@ def sidecar(
         for path, data in zip(paths, contents, strict=True)
         if isinstance(data, bytes)
     }
-    odd = {part.schema: path for path, part in parts.items()}
+    later = set(parts_schema().names)
+    odd = {tuple(field for field in part.schema if field.name not in later): path for path, part in parts.items()}
     if len(odd) > 1:
         raise DataError(f"{' and '.join([*odd.values()][:2])} have other columns, one is damaged; make it again")
     for data in contents if fingerprint is not None else ():
@@ -152,7 +158,7 @@ def sidecar(
             raise DataError(
                 f"{folder} was made for another dataset than what now stands there; delete it, make it again"
             )
-    found = pa.concat_tables(parts.values()) if parts else None
+    found = pa.concat_tables(parts.values(), promote_options="default") if parts else None
     return found, [number for number, data in enumerate(contents) if not isinstance(data, bytes)]
 
 
@@ -351,6 +357,8 @@ def agreed(folders: Sequence[str], name: str) -> dict[str, Any]:
 
 def load_latents(index: Index, name: str) -> LatentIndex:
     """The latent sidecars latents/NAME in the rows of the index; DataError where one is missing or incomplete."""
+    import pyarrow as pa
+
     recipe, tables = agreed(index.folders, name), []
     for folder, shards in zip(index.folders, shards_of(index), strict=True):
         rows, missing = sidecar(storage.join(folder, "latents", name), shards=shards)
@@ -358,13 +366,23 @@ def load_latents(index: Index, name: str) -> LatentIndex:
             raise DataError(
                 f"latents/{name} of {folder} lacks {len(missing)} shards; run step=encode again to finish it"
             )
+        for later in parts_schema():
+            if later.name not in rows.column_names:
+                rows = rows.append_column(later, pa.nulls(len(rows), later.type))
         tables.append(rows)
 
     def numbers(name: str) -> NDArray[np.int64]:
         parts = [aligned(index, at, rows, name).fill_null(0) for at, rows in enumerate(tables)]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    tails, counts = padded([aligned(index, at, rows, "tails") for at, rows in enumerate(tables)])
+    def lists(name: str) -> Any:
+        return pa.chunked_array([aligned(index, at, rows, name) for at, rows in enumerate(tables)]).combine_chunks()
+
+    tails, counts = padded(lists("tails"))
+    width = 1 + tails.shape[1]
+    places, known = padded(lists("part_offsets"), width=width)
+    hashes = np.zeros((*places.shape, HASH), np.uint8)
+    hashes[np.arange(width) < known[:, None]] = binary(lists("part_hashes"))
     return LatentIndex(
         name=name,
         recipe=recipe,
@@ -376,17 +394,32 @@ def load_latents(index: Index, name: str) -> LatentIndex:
         width=numbers("width"),
         offset=numbers("offset"),
         size=numbers("size"),
+        places=places,
+        hashes=hashes,
     )
 
 
-def padded(parts: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lists of numbers as a matrix filled up with zeros, and how many each row has."""
+def parts_schema() -> pyarrow.Schema:
+    """Columns of a latent sidecar that older ones lack: where its tensors begin in the tar, the whole clip first."""
     import pyarrow as pa
+
+    return pa.schema([("part_offsets", pa.list_(pa.int64())), ("part_hashes", pa.list_(pa.binary(HASH)))])
+
+
+def binary(lists: Any) -> NDArray[np.uint8]:
+    """Lists of hashes one after the other, (n, 16)."""
     import pyarrow.compute as pc
 
-    lists = pa.chunked_array(parts).combine_chunks()
+    flat = pc.list_flatten(lists)
+    return np.frombuffer(flat.buffers()[1] or b"", np.uint8).reshape(-1, HASH)[flat.offset :][: len(flat)]
+
+
+def padded(lists: Any, *, width: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lists of numbers as a matrix filled up with zeros, and how many each row has."""
+    import pyarrow.compute as pc
+
     counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
-    made = np.zeros((len(lists), int(counts.max(initial=0))), np.int64)
+    made = np.zeros((len(lists), max(int(counts.max(initial=0)), width)), np.int64)
     made[np.arange(made.shape[1]) < counts[:, None]] = np.asarray(pc.list_flatten(lists))
     return made, counts
 

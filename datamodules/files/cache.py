@@ -1,4 +1,4 @@
-"""Bytes kept on a local disk by their SHA-256, so that remote members cross the network once: bounded, shared, checked.
+"""Bytes kept on a local disk by their hash, so that remote members cross the network once: bounded, shared, checked.
 
 - DIR/ab/abcd...: a file is written beside and renamed; what is read is hashed, and thrown away where it differs.
 - The room taken is counted in DIR/.bytes, under a lock, before a file gets its name: processes together stay within the
@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xxhash import xxh3_128_hexdigest
+
 from dit_video import log
 from dit_video.errors import ConfigError
 
-HASH = re.compile("[0-9a-f]{64}")
+HASH = re.compile("[0-9a-f]{64}|[0-9a-f]{32}")  # SHA-256 or XXH3 of 128 bits
+SHORT = 32  # digits of the latter
 BLOCK = 4096  # bytes a file takes at least
 KEPT = 0.9  # share of the bound that is left after making room
 PATIENCE = 2.0  # seconds for which the lock is waited for; then the bytes are not kept
@@ -40,14 +43,14 @@ class Cache:
             raise ConfigError(f"datamodules.cache_gb={gigabytes:g} must be above 0; datamodules.cache=null is no cache")
         self.folder, self.bound, self.on = Path(folder), round(gigabytes * 1e9), True
 
-    def get(self, sha256: str) -> bytes | None:
+    def get(self, name: str) -> bytes | None:
         """The bytes of that hash, or None where they are not kept."""
-        if not self.on or not HASH.fullmatch(sha256):  # an index may say anything, a path of yours too
+        if not self.on or not HASH.fullmatch(name):  # an index may say anything, a path of yours too
             return None
-        path = self._path(sha256)
+        path = self._path(name)
         try:
             data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == sha256:
+            if hash_like(name, data) == name:
                 with suppress(OSError):
                     os.utime(path)
                 return data
@@ -58,11 +61,11 @@ class Cache:
             self._off(error)
         return None
 
-    def put(self, sha256: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Keep bytes of that hash, if they have room at all."""
-        if not self.on or not HASH.fullmatch(sha256) or taken(len(data)) > self.bound:
+        if not self.on or not HASH.fullmatch(name) or taken(len(data)) > self.bound:
             return
-        path = self._path(sha256)
+        path = self._path(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +82,8 @@ class Cache:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _path(self, sha256: str) -> Path:
-        return self.folder / sha256[:2] / sha256
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / name
 
     def _off(self, error: OSError) -> None:
         self.on = False
@@ -135,6 +138,11 @@ class Cache:
             path.unlink(missing_ok=True)
             total -= bytes_
         return total
+
+
+def hash_like(name: str, data: bytes) -> str:
+    """The hash of bytes, of the same kind as the hash `name`."""
+    return xxh3_128_hexdigest(data) if len(name) == SHORT else hashlib.sha256(data).hexdigest()
 
 
 def taken(size: int) -> int:

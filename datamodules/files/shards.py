@@ -9,15 +9,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from datamodules.files import storage
-from datamodules.files.cache import Cache
+from datamodules.files.cache import Cache, hash_like
 from datamodules.files.stalls import Stalls
 from datamodules.files.storage import PATIENCE, DamagedError, MissingError, Span, Tries
 
@@ -28,14 +27,13 @@ PASSING = frozenset(
 )  # what network file systems say of their servers, and a process of its limits: not damage
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """A file in a tar: the tar's path or URL, where its bytes are, and their hash."""
+class Member(NamedTuple):
+    """Bytes in a tar: its path or URL, where they are, and their hash: SHA-256 of a file, XXH3 of a part of one."""
 
     path: str
     offset: int
     size: int
-    sha256: str
+    hash: str
 
 
 class Shards:
@@ -58,7 +56,7 @@ class Shards:
 
     def read(self, path: str, *, offset: int, size: int, sha256: str) -> bytes:
         """The bytes of one member; DamagedError where they are not those of the index."""
-        found = self.read_all([Member(path=path, offset=offset, size=size, sha256=sha256)])[0]
+        found = self.read_all([Member(path, offset, size, sha256)])[0]
         if isinstance(found, DamagedError):
             raise found
         return found
@@ -75,8 +73,8 @@ class Shards:
                     self._expect(members[at])
             for at in near:
                 found[at] = checked(members[at], self._local(members[at]))
-            far = [at for at in range(len(members)) if at not in found]
-            found |= zip(far, self._remote([members[at] for at in far]), strict=True)
+            if far := [at for at in range(len(members)) if at not in found]:
+                found |= zip(far, self._remote([members[at] for at in far]), strict=True)
         return [found[at] for at in range(len(members))]
 
     def _expect(self, member: Member) -> None:
@@ -110,7 +108,7 @@ class Shards:
         """Members from the cache, else from where they are; what comes damaged is asked for once more."""
         found: dict[int, bytes | DamagedError] = {}
         if self.cache is not None:
-            kept = {at: self.cache.get(member.sha256) for at, member in enumerate(members)}
+            kept = {at: self.cache.get(member.hash) for at, member in enumerate(members)}
             found |= {at: data for at, data in kept.items() if data is not None}
         for _ in range(2):
             asked = [at for at in range(len(members)) if at not in found or isinstance(found[at], DamagedError)]
@@ -118,7 +116,7 @@ class Shards:
             for at, data in zip(asked, storage.fetch(spans, patience=self.patience), strict=True):
                 found[at] = sound = checked(members[at], data)
                 if self.cache is not None and isinstance(sound, bytes):
-                    self.cache.put(members[at].sha256, sound)
+                    self.cache.put(members[at].hash, sound)
         return [found[at] for at in range(len(members))]
 
     def _handle(self, path: str) -> int:
@@ -146,7 +144,7 @@ def checked(member: Member, data: bytes | DamagedError) -> bytes | DamagedError:
     """The bytes, if they are those of the index."""
     if isinstance(data, DamagedError):
         return data
-    if len(data) == member.size and hashlib.sha256(data).hexdigest() == member.sha256:
+    if len(data) == member.size and hash_like(member.hash, data) == member.hash:
         return data
     where = f"{storage.shown(member.path)}: the {member.size} bytes at {member.offset}"
     if len(data) != member.size:

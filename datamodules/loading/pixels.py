@@ -20,15 +20,16 @@ from datamodules.dataset.index import Index
 from datamodules.files.shards import Member, Shards
 from datamodules.files.storage import DamagedError
 from datamodules.loading.guard import Guard
-from datamodules.loading.loader import Loaded
-from datamodules.order.packs import Item
+from datamodules.loading.loader import Bad, Loaded
+from datamodules.loading.room import Empty, plain
+from datamodules.order.packs import Item, Pack
 from datamodules.order.steps import Micro
-from dit_video.batch import ClipBatch, Place
+from dit_video.batch import ClipBatch
 from dit_video.errors import DataError
 from dit_video.media.fit import cover, covering
 from dit_video.media.image import read_image
 from dit_video.media.pick import pick
-from dit_video.seeds import uniform
+from dit_video.seeds import level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def to_float(video: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLoader:
-    """Makes a ClipBatch of a planned micro-batch; used in worker processes."""
+    """Makes a ClipBatch of a planned micro-batch: `make` in worker processes, `finish` where it is trained on."""
 
     index: Index
     shards: Shards
@@ -94,17 +95,17 @@ class ClipLoader:
     guard: Guard = field(default_factory=Guard)
     refused: Mapping[int, str] = field(default_factory=dict)
 
-    def __getitem__(self, micro: Micro) -> Loaded:
-        items = [(pack.stream, item) for pack in micro.packs for item in pack.items]
+    def make(self, packs: Sequence[Pack], *, empty: Empty = plain) -> Loaded:
+        """The samples of packs in bytes, for `finish`."""
+        items = [(pack.stream, item) for pack in packs for item in pack.items]
         rows = [item.row for _, item in items]
-        starts = [self.start(stream, item) for stream, item in items]
-        return self.load(rows, starts, captions=micro.captions, place=micro.place)
+        return self.load(rows, [self.start(stream, item) for stream, item in items], empty=empty)
 
     def start(self, stream: int, item: Item) -> int:
         """The first frame (at the recipe's rate) of a training clip, drawn where the clip is longer than its bucket."""
         found, row = self.index, item.row
         spare = available(int(found.frames[row]), float(found.fps[row]), self.fps) - self.shape(row).frames
-        return int(float(uniform(self.seed, "start", stream, item.ordinal)) * (spare + 1)) if spare > 0 else 0
+        return int(level(self.seed, "start", stream, item.ordinal) * (spare + 1)) if spare > 0 else 0
 
     def shape(self, row: int) -> VideoShape:
         """The bucket of a row that has one."""
@@ -112,38 +113,35 @@ class ClipLoader:
         assert found is not None, "rows without a bucket take no part"
         return found
 
-    def load(self, rows: Sequence[int], starts: Sequence[int], *, captions: tuple[str, ...], place: Place) -> Loaded:
-        """Rows of one bucket as a ClipBatch of bytes, for `finish`; a damaged one is grey, of weight 0."""
+    def load(self, rows: Sequence[int], starts: Sequence[int], *, empty: Empty = plain) -> Loaded:
+        """Rows of one bucket in bytes (b, 3, t, h, w); what is damaged may be anything."""
         shape = self.shape(rows[0])
-        video = np.zeros((len(rows), 3, shape.frames, shape.height, shape.width), np.uint8)
-        weight, bad, keys = np.ones(len(rows), np.float32), [], [self.index.key[row] for row in rows]
+        made = empty((len(rows), 3, shape.frames, shape.height, shape.width), dtype=torch.uint8)
+        video, bad = made.numpy(), []
         for at, data in enumerate(self.shards.read_all([self.member(row) for row in rows])):
             try:
                 frames = self.decoded(rows[at], data, start=starts[at])
             except DataError as error:
                 if isinstance(error.__cause__, MemoryError):
                     raise MemoryError from error
-                weight[at] = 0
-                bad.append((keys[at], str(error)))
+                bad.append(Bad(at, self.index.key[rows[at]], str(error)))
             else:
                 for channel in range(3):  # as it is, numpy moves one byte at a time
                     video[at, channel] = frames[..., channel]
-        batch = ClipBatch(
-            video=torch.from_numpy(video),
-            weight=torch.from_numpy(weight),
-            captions=captions,
-            keys=tuple(keys),
-            fps=self.fps,
-            place=place,
-        )
-        return Loaded(batch, tuple(bad), len(rows))
+        return Loaded(made, tuple(bad))
 
-    def finish(self, batch: ClipBatch) -> ClipBatch:
-        """A batch of bytes as one of float32; damaged clips are zeros."""
-        video = to_float(batch.video)
-        if not batch.weight.all():
-            video[batch.weight == 0] = 0
-        return replace(batch, video=video)
+    def finish(self, made: torch.Tensor, micro: Micro, bad: Sequence[Bad]) -> ClipBatch:
+        """Bytes as a batch of float32; damaged clips are zeros, of weight 0."""
+        video, weight, lost = to_float(made), torch.ones(len(made)), [at for at, _, _ in bad]
+        video[lost], weight[lost] = 0, 0
+        return ClipBatch(
+            video=video,
+            weight=weight.to(made.device, non_blocking=True),
+            captions=micro.captions,
+            keys=tuple([self.index.key[item.row] for pack in micro.packs for item in pack.items]),
+            fps=self.fps,
+            place=micro.place,
+        )
 
     def without(self, refused: Mapping[int, str]) -> Self:
         """The same, but for which the rows `refused` are damaged."""
@@ -165,5 +163,4 @@ class ClipLoader:
     def member(self, row: int) -> Member:
         """Where the bytes of a sample are."""
         found = self.index
-        where = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
-        return Member(path=found.tar(row), **where)
+        return Member(found.tar(row), int(found.offset[row]), int(found.size[row]), found.sha256[row])

@@ -1,18 +1,21 @@
 """Latents of a sidecar as the tokens of packs: what a loader process makes of a planned micro-batch for the DiT.
 
-A worker moves bytes alone: tokens are sent as they are stored, channels first, and become float32 (n, c*p*p) on the
-device. Where they stand is made once for all clips of a bucket under a condition.
+- Of a sample's file only the tensors that its pattern needs are read, each checked by a hash of its own.
+- A worker moves bytes alone: tokens are sent as they are stored, and become float32 on the device.
+- Where they stand is as large as what they are, and made of a few numbers where it is needed; once for all clips of a
+  bucket under a condition.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import cv2
 import numpy as np
 import torch
 from einops import rearrange
@@ -21,22 +24,24 @@ from datamodules.dataset.index import Index, LatentIndex
 from datamodules.files.shards import Member, Shards
 from datamodules.files.storage import DamagedError
 from datamodules.loading.guard import Guard
-from datamodules.loading.loader import Loaded
-from datamodules.order.packs import Item
+from datamodules.loading.loader import Bad, Loaded
+from datamodules.loading.room import Empty, plain
+from datamodules.order.packs import Item, Pack
 from datamodules.order.steps import Micro
 from dit_video.batch import PackBatch
 from dit_video.errors import DataError
-from dit_video.ops.layout import Clip, conditioned, join, padding
+from dit_video.ops.layout import Clip, conditioned, lay, padding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F16": np.dtype("<f2"),
-    "F32": np.dtype("<f4"),
-    "BF16": np.dtype("<i2"),
-}
-STORED = {"float16": "F16", "float32": "F32", "bfloat16": "BF16"}
+    Bits = NDArray[np.int16] | NDArray[np.int32]
+
+STORED = {"float16": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}
+NAMES = {"F16": torch.float16, "F32": torch.float32, "BF16": torch.bfloat16}  # in the head of a safetensors file
+BITS: dict[int, tuple[torch.dtype, Any]] = {2: (torch.int16, np.int16), 4: (torch.int32, np.int32)}  # by their bytes
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 class Part(NamedTuple):
@@ -49,7 +54,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PackLoader:
-    """Makes a PackBatch of a planned micro-batch; used in worker processes."""
+    """Makes a PackBatch of a planned micro-batch: `make` in worker processes, `finish` where it is trained on."""
 
     index: Index
     latents: LatentIndex
@@ -60,107 +65,167 @@ class PackLoader:
     guard: Guard = field(default_factory=Guard)
     refused: Mapping[int, str] = field(default_factory=dict)
 
-    def __getitem__(self, micro: Micro) -> Loaded:
-        items = [item for pack in micro.packs for item in pack.items]
-        read = iter(self.shards.read_all([self.member(item.row) for item in items]))
-        data = np.zeros((self.channels * self.patch**2, self.length * len(micro.packs)), self.dtype)
-        clips: list[Clip] = []
-        names: list[tuple[str, str]] = []
-        bad: list[tuple[str, str]] = []
-        for number, pack in enumerate(micro.packs):
-            first, end = number * self.length, (number + 1) * self.length
+    def make(self, packs: Sequence[Pack], *, empty: Empty = plain) -> Loaded:
+        """The tokens of packs as they are stored, (n, c*p*p), for `finish`; those that are damaged are zeros."""
+        read = self.read([item for pack in packs for item in pack.items])
+        made = empty((self.length * len(packs), self.channels * self.patch**2), dtype=self.dtype)
+        tokens: Bits = made.view(BITS[made.itemsize][0]).numpy()
+        bad: list[Bad] = []
+        at = 0
+        for number, pack in enumerate(packs):
+            first = number * self.length
             for item in pack.items:
-                after, key, reason = first + item.tokens, self.index.key[item.row], ""
+                after = first + item.tokens
                 try:
-                    self.fill(data[:, first:after], item, next(read))
+                    self.fill(tokens[first:after], item, *read[at])
                 except DataError as error:
-                    reason, data[:, first:after] = str(error), 0
-                    bad.append((key, reason))
-                clips.append(outline(*self.patches(item.row), pattern=item.pattern, cut=item.cut, sound=not reason))
-                names.append((key, self.index.source[item.row]))
-                first = after
-            if first < end:
-                clips.append(padding(end - first, 0))
-                names.append(("", ""))
-        _, weight, layout = join(clips)
-        chosen = iter(micro.captions)
-        batch = PackBatch(
-            data=torch.from_numpy(data),
-            weight=weight,
-            pack=torch.arange(len(micro.packs)).repeat_interleave(self.length),
-            layout=layout,
-            captions=tuple(next(chosen) if key else "" for key, _ in names),
-            keys=tuple(key for key, _ in names),
-            sources=tuple(source for _, source in names),
-            place=micro.place,
-        )
-        return Loaded(batch, tuple(bad), len(items))
+                    tokens[first:after] = 0
+                    bad.append(Bad(at, self.index.key[item.row], str(error)))
+                first, at = after, at + 1
+            tokens[first : (number + 1) * self.length] = 0
+        return Loaded(made, tuple(bad))
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """What numpy holds the latents in."""
-        return DTYPES[STORED[self.latents.recipe["dtype"]]]
-
-    def patches(self, row: int) -> tuple[int, int, int]:
-        """Frames of a sample's latent, and rows and columns of its patches."""
-        frames, height, width = self.shape(row)
-        return frames, height // self.patch, width // self.patch
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """What the latents are stored as."""
+        return STORED[self.latents.recipe["dtype"]]
 
     def shape(self, row: int) -> tuple[int, int, int]:
         """Frames, height and width of a sample's latent, by the index."""
         found = self.latents
         return int(found.frames[row]), int(found.height[row]), int(found.width[row])
 
-    def fill(self, tokens: NDArray[np.generic], item: Item, data: bytes | DamagedError) -> None:
-        """Put the latent in `data` into `tokens` (c*p*p, n); DataError where it is damaged or another one."""
-        if isinstance(data, DamagedError):
-            raise data
-        if item.row in self.refused:
-            raise DataError(self.refused[item.row])
+    def read(self, items: Sequence[Item]) -> list[tuple[Shapes, list[bytes | DamagedError]]]:
+        """Of samples the tensors that their patterns need, by name, and what was read for them."""
+        wanted = [self.wanted(item) for item in items]
+        members = [self.members(item, shapes) for item, shapes in zip(items, wanted, strict=True)]
+        found = iter(self.shards.read_all([member for some in members for member in some]))
+        return [(shapes, [next(found) for _ in some]) for shapes, some in zip(wanted, members, strict=True)]
+
+    def wanted(self, item: Item) -> Shapes:
+        """The tensors that a sample's pattern needs, and their shapes (c, t, h, w) by the index."""
         frames, height, width = self.shape(item.row)
         if item.pattern != "suffix":
-            tokens[:] = self.tokens(data, "clip", (self.channels, frames, height, width))
-            return
-        tail = self.tokens(data, f"tail{item.cut}", (self.channels, frames - item.cut, height, width))
-        before = tokens.shape[1] - tail.shape[1]
-        tokens[:, :before] = self.tokens(data, "clip", (self.channels, frames, height, width))[:, :before]
-        tokens[:, before:] = tail
+            return {"clip": (self.channels, frames, height, width)}
+        tail = self.channels, frames - item.cut, height, width
+        return {"clip": (self.channels, frames, height, width), f"tail{item.cut}": tail}
 
-    def tokens(self, data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """A tensor (c, t, h, w) of a safetensors file as patches (c*p*p, n); DataError where its shape is another."""
+    def members(self, item: Item, wanted: Shapes) -> list[Member]:
+        """Where the wanted tensors are, or the file of a sample if the index does not say where they are in it."""
+        found, row = self.latents, item.row
+        places = found.places[row]
+        if not places[0]:
+            return [self.member(row)]
+        tar = self.index.tar(row, f"latents/{found.name}")
+        which = [0] if len(wanted) == 1 else [0, 1 + found.tails[row].tolist().index(item.cut)]
+        hashes, size = found.hashes[row], self.dtype.itemsize
+        return [
+            Member(tar, int(places[at]), size * math.prod(shape), hashes[at].tobytes().hex())
+            for at, shape in zip(which, wanted.values(), strict=True)
+        ]
+
+    def member(self, row: int) -> Member:
+        """Where the file of a sample is."""
+        found = self.latents
+        tar = self.index.tar(row, f"latents/{found.name}")
+        return Member(tar, int(found.offset[row]), int(found.size[row]), found.sha256[row])
+
+    def fill(self, tokens: Bits, item: Item, wanted: Shapes, read: Sequence[bytes | DamagedError]) -> None:
+        """Put the latent that was read into `tokens` (n, c*p*p); DataError where it is damaged or another one."""
+        for data in read:
+            if isinstance(data, DamagedError):
+                raise data
+        if item.row in self.refused:
+            raise DataError(self.refused[item.row])
+        tensors = self.tensors(wanted, [data for data in read if isinstance(data, bytes)], row=item.row)
+        if item.pattern == "suffix":
+            tensors[0] = tensors[0][:, : item.cut + 1]
+        first = 0
+        for tensor in tensors:
+            after = first + tensor[0].size // self.patch**2
+            patched(tensor, tokens[first:after], patch=self.patch)
+            first = after
+
+    def tensors(self, wanted: Shapes, read: Sequence[bytes], *, row: int) -> list[Bits]:
+        """Tensors (c, t, h, w) as they were read one by one, or out of the file of a sample."""
+        if not self.latents.places[row, 0]:
+            return [self.tensor(read[0], name, shape) for name, shape in wanted.items()]
+        dtype = BITS[self.dtype.itemsize][1]
+        return [np.frombuffer(data, dtype).reshape(shape) for data, shape in zip(read, wanted.values(), strict=True)]
+
+    def tensor(self, data: bytes, name: str, shape: tuple[int, ...]) -> Bits:
+        """A tensor (c, t, h, w) of a safetensors file; DataError where it is another than the index says."""
         part = parts(data[: 8 + int.from_bytes(data[:8], "little")]).get(name)
-        if part is None or part.shape != shape or DTYPES.get(part.dtype) != self.dtype:
+        if part is None or part.shape != shape or NAMES.get(part.dtype) != self.dtype:
             raise DataError(f"its latent {name} is {part and (part.dtype, part.shape)}, not {shape} as the index says")
-        latent = np.frombuffer(data, self.dtype, math.prod(shape), part.begin).reshape(shape)
-        if self.patch == 1:
-            return latent.reshape(shape[0], -1)
-        patches: NDArray[np.generic] = rearrange(
-            latent, "c t (h p) (w q) -> (c p q) (t h w)", p=self.patch, q=self.patch
-        )
-        return patches
+        dtype = BITS[self.dtype.itemsize][1]
+        return np.frombuffer(data, dtype, math.prod(shape), part.begin).reshape(shape)
 
-    def finish(self, batch: PackBatch) -> PackBatch:
-        """A batch of tokens as they are stored as one of float32 (n, c*p*p)."""
-        stored = batch.data.view(torch.bfloat16) if batch.data.dtype == torch.int16 else batch.data
-        data = torch.empty(stored.shape[::-1], dtype=torch.float32, device=stored.device)
-        return replace(batch, data=data.copy_(stored.T))
+    def finish(self, made: torch.Tensor, micro: Micro, bad: Sequence[Bad]) -> PackBatch:
+        """Tokens as they are stored as a batch of float32, with their layout."""
+        lost, texts = {at for at, _, _ in bad}, iter(micro.captions)
+        clips: list[Clip] = []
+        names: list[tuple[str, str, str]] = []
+        at = 0
+        for pack in micro.packs:
+            spare = self.length
+            for item in pack.items:
+                clips.append(self.outline(item, sound=at not in lost))
+                names.append((next(texts), self.index.key[item.row], self.index.source[item.row]))
+                spare, at = spare - item.tokens, at + 1
+            if spare:
+                clips.append(filler(spare, 0))
+                names.append(("", "", ""))
+        weight, layout = lay(clips)
+        captions, keys, sources = zip(*names, strict=True)
+        return PackBatch(
+            data=made.float(),
+            weight=weight.to(made.device, non_blocking=True),
+            pack=numbered(len(micro.packs), self.length, made.device),
+            layout=layout.to(made.device, non_blocking=True) if made.device.type != "cpu" else layout,
+            captions=captions,
+            keys=keys,
+            sources=sources,
+            place=micro.place,
+        )
+
+    def outline(self, item: Item, *, sound: bool) -> Clip:
+        """The tokens of a clip but for their data."""
+        frames, height, width = self.shape(item.row)
+        return shaped(frames, height // self.patch, width // self.patch, item.pattern, item.cut, sound)
 
     def without(self, refused: Mapping[int, str]) -> Self:
         """The same, but for which the rows `refused` are damaged."""
         return replace(self, refused={**self.refused, **refused})
 
-    def member(self, row: int) -> Member:
-        """Where the bytes of a sample are."""
-        found = self.latents
-        where = {"offset": int(found.offset[row]), "size": int(found.size[row]), "sha256": found.sha256[row]}
-        return Member(path=self.index.tar(row, f"latents/{found.name}"), **where)
+
+def patched(latent: Bits, tokens: Bits, *, patch: int) -> None:
+    """Put a latent (c, t, h, w) as patches into `tokens` (n, c*p*p)."""
+    if patch > 1:
+        channels, frames, height, _ = latent.shape
+        sizes = {"c": channels, "t": frames, "h": height // patch, "p": patch, "q": patch}
+        there = rearrange(tokens, "(t h w) (c p q) -> c t h p w q", **sizes)
+        there[:] = rearrange(latent, "c t (h p) (w q) -> c t h p w q", p=patch, q=patch)
+        return
+    rows = latent.reshape(len(latent), -1)
+    if cv2.transpose(rows, tokens) is not tokens:  # six times as fast as numpy or torch
+        tokens[:] = rows.T
 
 
-@lru_cache(maxsize=128)
-def outline(frames: int, rows: int, columns: int, *, pattern: str, cut: int, sound: bool) -> Clip:
+@lru_cache(maxsize=16)
+def numbered(packs: int, length: int, device: torch.device) -> torch.Tensor:
+    """The number of its pack for each token."""
+    return torch.arange(packs, device=device).repeat_interleave(length)
+
+
+@lru_cache(maxsize=256)
+def shaped(frames: int, rows: int, columns: int, pattern: str, cut: int, sound: bool) -> Clip:
     """The tokens of a clip but for their data: the same for all clips of a bucket, and shared among batches."""
     tail = torch.zeros(0, frames - cut, rows, columns) if pattern == "suffix" else None
     return conditioned(torch.zeros(0, frames, rows, columns), tail=tail, pattern=pattern, cut=cut, patch=1, sound=sound)
+
+
+filler = lru_cache(maxsize=256)(padding)
 
 
 @lru_cache(maxsize=1024)

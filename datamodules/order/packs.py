@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numba import njit
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A sample in its place: `row` of the index, `ordinal` in its stream, and what it costs.
 
     `weight` counts its tokens (or clips) with loss; `cost` is its time, up to a factor; `pattern` and `cut` are the
@@ -56,13 +55,13 @@ class Items:
         return len(self.row)
 
     def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Items:
-        return Items(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return Items(**{name: column[rows] for name, column in self.__dict__.items()})
 
     def records(self) -> tuple[Item, ...]:
         """The samples one by one."""
-        columns = {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+        columns = {name: getattr(self, name).tolist() for name in Item._fields}
         columns["pattern"] = [PATTERNS[code] for code in columns["pattern"]]
-        return tuple(Item(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+        return tuple(map(Item._make, zip(*columns.values(), strict=True)))
 
 
 def items(
@@ -82,8 +81,7 @@ def concatenated(parts: Sequence[Items]) -> Items:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pack:
+class Pack(NamedTuple):
     """Samples that share a sequence or a batch: pack `number` of `stream`."""
 
     stream: int

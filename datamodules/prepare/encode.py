@@ -19,10 +19,12 @@ import torch
 from einops import rearrange
 from safetensors.torch import save
 from torch import Tensor
+from xxhash import xxh3_128_digest
 
 from datamodules.dataset import index
 from datamodules.dataset.buckets import Buckets, buckets
 from datamodules.loading.pixels import ClipLoader
+from datamodules.loading.tokens import parts
 from datamodules.prepare import rows, store
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of, load_vae, weights_hash
@@ -98,10 +100,19 @@ def write_shard(
         {"key": keys[row], "tails": [int(name[4:]) for name in made[row] if name.startswith("tail")]}
         | dict(zip(("frames", "height", "width"), made[row]["clip"].shape[1:], strict=True))
         | {"offset": place["safetensors"][0], "size": place["safetensors"][1], "sha256": store.sha256(data[row])}
+        | parts_of(data[row], made[row], place["safetensors"][0])
         for row, place in zip(data, places, strict=True)
     ]
     about = {"tar_sha256": digest} | rows.about(job.found, damaged or {})
     store.write_table(rows.table(job.folder, shard), table, schema=latent_schema(), metadata=about)
+
+
+def parts_of(data: bytes, made: Mapping[str, Tensor], offset: int) -> dict[str, list[Any]]:
+    """Where the tensors of a safetensors file, itself at `offset`, begin in the tar, and their hashes."""
+    named = parts(data[: 8 + int.from_bytes(data[:8], "little")])
+    begins = {name: named[name].begin for name in made}
+    hashes = [xxh3_128_digest(data[begin : begin + made[name].nbytes]) for name, begin in begins.items()]
+    return {"part_offsets": [offset + begin for begin in begins.values()], "part_hashes": hashes}
 
 
 def latent_schema() -> Any:
@@ -110,7 +121,7 @@ def latent_schema() -> Any:
 
     whole = [(name, pa.int64()) for name in ("frames", "height", "width")]
     places = [("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
-    return pa.schema([("key", pa.string()), *whole, ("tails", pa.list_(pa.int64())), *places])
+    return pa.schema([("key", pa.string()), *whole, ("tails", pa.list_(pa.int64())), *places, *index.parts_schema()])
 
 
 def encode(

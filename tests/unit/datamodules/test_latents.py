@@ -111,7 +111,7 @@ def test_damage_keeps_the_order_and_loses_its_weight(dataset: Path) -> None:
     row = index.load(dataset).key.index(victim)
     path = Path(index.load(dataset).tar(row, f"latents/{latents.name}"))
     content = bytearray(path.read_bytes())
-    content[int(latents.offset[row]) + int(latents.size[row]) - 3] ^= 255
+    content[int(latents.places[row, 0]) + 3] ^= 255
     path.write_bytes(bytes(content))
     hurt = batches(data(dataset))
     assert [(batch.keys, batch.layout.lengths) for batch in hurt] == [(b.keys, b.layout.lengths) for b in whole]
@@ -126,3 +126,18 @@ def test_mistakes(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"datamodules\.length"):
         _ = data(finished, length=3).chosen
     assert data(finished).fingerprint != index.fingerprint_of({str(finished): 1.0})
+
+
+def test_held_out_clips_come_in_packs_of_their_own_the_same_every_time(finished: Path) -> None:
+    held, again = (data(finished, validation=0.3).validation(5) for _ in range(2))
+    keys = [key for batch in held for key in batch.keys if key]
+    trained = {key for batch in batches(data(finished, validation=0.3)) for key in batch.keys}
+    assert len(set(keys)) == len(keys) == 5
+    assert not trained & set(keys)
+    assert [batch.place.packs for batch in held] == [((-1, number),) for number in range(len(held))]
+    for one, other in zip(held, again, strict=True):
+        assert torch.equal(one.data, other.data)
+        assert one.captions == other.captions
+        assert not one.layout.given[one.layout.frame[one.weight > 0]].any()
+        assert int(one.weight.sum()) == one.place.step_weight
+    assert data(finished, validation=0.0).validation(5) == []

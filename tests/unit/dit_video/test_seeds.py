@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import torch
 
-from dit_video.seeds import generator, rng, seed_for, uniform
+from dit_video.seeds import generator, level, rng, seed_for, uniform
 
 
 def test_every_argument_counts() -> None:
@@ -50,3 +50,10 @@ def test_uniform_is_keyed_and_even() -> None:
     for other in (uniform(1, "given", 3, 17), uniform(0, "x", 3, 17), uniform(0, "given", 4, 17)):
         assert float(other) != level[17]
     assert float(uniform(0, "given", 3, 17, draw=1)) != level[17]
+
+
+def test_one_level_is_that_of_many() -> None:
+    ordinals = np.asarray([0, 1, 2, 77, 2**40, 2**62])
+    for stream in (0, 63):
+        many = uniform(5, "caption", stream, ordinals)
+        assert [level(5, "caption", stream, ordinal) for ordinal in ordinals.tolist()] == many.tolist()

@@ -27,6 +27,23 @@ def test_rows_and_sidecars_line_up(finished: Path) -> None:
     assert all(caption.startswith(kind) for caption, kind in zip(found.caption, kinds, strict=True))
 
 
+def test_an_older_shard_of_a_sidecar_does_not_say_where_its_tensors_are(dataset: Path) -> None:
+    sound = index.load_latents(index.load(dataset), "vae")
+    assert (sound.places[:, 0] > 0).all()
+    path = dataset / "latents/vae/000002.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["part_offsets", "part_hashes"]), path)
+    found = index.load(dataset)
+    latents, older = index.load_latents(found, "vae"), found.shard == 2
+    assert not latents.places[older].any()
+    assert not latents.hashes[older].any()
+    assert (latents.places[~older] == sound.places[~older]).all()
+    assert (latents.hashes[~older] == sound.hashes[~older]).all()
+    assert latents.offset.tolist() == sound.offset.tolist()
+    pq.write_table(pq.read_table(path).drop_columns(["size"]), path)
+    with pytest.raises(DataError, match="other columns"):
+        index.load_latents(found, "vae")
+
+
 def test_held_out_grows_with_the_fraction_and_takes_last_clips(finished: Path) -> None:
     found = index.load(finished)
     small, large = index.held_out(found, 0.1), index.held_out(found, 0.5)

@@ -31,20 +31,20 @@ def made(folder: Path, files: int = 2) -> list[Member]:
         path.write_bytes(b"".join(parts))
         for at, part in enumerate(parts):
             offset, sha = sum(map(len, parts[:at])), hashlib.sha256(part).hexdigest()
-            members.append(Member(path=str(path), offset=offset, size=len(part), sha256=sha))
+            members.append(Member(path=str(path), offset=offset, size=len(part), hash=sha))
     return [members[(7 * at + 3) % len(members)] for at in range(len(members))]
 
 
 def elsewhere(members: list[Member], folder: Path, url: str) -> list[Member]:
     return [
-        Member(path=member.path.replace(str(folder), url), offset=member.offset, size=member.size, sha256=member.sha256)
+        Member(path=member.path.replace(str(folder), url), offset=member.offset, size=member.size, hash=member.hash)
         for member in members
     ]
 
 
 def sound(members: list[Member], found: list[bytes | DamagedError]) -> list[bool]:
     return [
-        isinstance(data, bytes) and hashlib.sha256(data).hexdigest() == member.sha256
+        isinstance(data, bytes) and hashlib.sha256(data).hexdigest() == member.hash
         for member, data in zip(members, found, strict=True)
     ]
 
@@ -59,7 +59,7 @@ def test_members_come_in_their_order_from_path_url_and_copy(tmp_path: Path) -> N
         assert Shards().read_all(elsewhere(members, tmp_path, server.url)) == expected
         assert len(server.asked) == 2, "neighbours are one request"
     one = members[5]
-    assert reader.read(one.path, offset=one.offset, size=one.size, sha256=one.sha256) == expected[5]
+    assert reader.read(one.path, offset=one.offset, size=one.size, sha256=one.hash) == expected[5]
     assert reader.read_all([]) == []
     reader.close()
 
@@ -99,7 +99,7 @@ def test_damage_costs_its_member_only(tmp_path: Path, remote: bool) -> None:
         assert isinstance(data, MissingError) == (member.path == str(missing))
     first = members.index(lost[0])
     with pytest.raises(DamagedError):
-        Shards().read(lost[0].path, offset=lost[0].offset, size=lost[0].size, sha256=asked[first].sha256)
+        Shards().read(lost[0].path, offset=lost[0].offset, size=lost[0].size, sha256=asked[first].hash)
 
 
 def test_a_reply_that_came_damaged_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

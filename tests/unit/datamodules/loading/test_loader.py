@@ -6,7 +6,7 @@ import multiprocessing as mp
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils import signal_handling
 
-from datamodules.loading import loader
+from datamodules.loading import crew, loader
 from datamodules.loading.guard import Guard
-from datamodules.loading.loader import Batches, Fleet, Loaded
+from datamodules.loading.loader import Bad, Batches, Fleet, Loaded
+from datamodules.loading.room import Empty, plain
 from datamodules.order.packs import Item, Pack
 from datamodules.order.steps import Micro
 from dit_video.batch import Place
@@ -36,18 +37,18 @@ class Decoder:
     guard: Guard = field(default_factory=Guard)
     refused: Mapping[int, str] = field(default_factory=dict)
 
-    def __getitem__(self, micro: Micro) -> Loaded:
-        rows = [item.row for pack in micro.packs for item in pack.items]
-        bad = tuple((str(row), self.refused[row]) for row in rows if row in self.refused)
+    def make(self, packs: Sequence[Pack], *, empty: Empty = plain) -> Loaded:
+        rows = [item.row for pack in packs for item in pack.items]
+        bad = tuple(Bad(at, str(row), self.refused[row]) for at, row in enumerate(rows) if row in self.refused)
         for row in rows:
             if row not in self.refused:
                 with self.guard.sample():
                     self.every()
                     self.faults.get(row, int)()
-        return Loaded(torch.tensor([-1 if row in self.refused else row for row in rows]), bad, len(rows))
+        return Loaded(torch.tensor([-1 if row in self.refused else row for row in rows]), bad)
 
-    def finish(self, batch: Tensor) -> Tensor:
-        return batch
+    def finish(self, made: Tensor, micro: Micro, bad: Sequence[Bad]) -> Tensor:
+        return made
 
     def without(self, refused: Mapping[int, str]) -> Self:
         return replace(self, refused={**self.refused, **refused})
@@ -77,7 +78,7 @@ def crash() -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "TICK", 0.2)
+    monkeypatch.setattr(crew, "TICK", 0.2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -118,9 +119,8 @@ def test_a_process_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_process_that_ends_while_it_sends_is_no_wait_for_ever() -> None:
     class Sender(Decoder):
-        def __getitem__(self, micro: Micro) -> Loaded:
-            loaded = super().__getitem__(micro)
-            return replace(loaded, batch=loaded.batch.repeat(2**16))  # more than a pipe holds
+        def make(self, packs: Sequence[Pack], *, empty: Empty = plain) -> Loaded:
+            return Loaded(super().make(packs).made.repeat(2**16))  # more than a pipe holds
 
     def end() -> None:
         time.sleep(0.3)  # by now the batch before is half sent
@@ -151,8 +151,7 @@ def test_a_bug_of_ours_in_a_worker_is_told_as_it_is() -> None:
 
 
 def test_processes_that_keep_ending_of_no_sample_s_fault_end_the_run() -> None:
-    parent = os.getpid()
-    made = Decoder(every=lambda: os._exit(3) if torch.utils.data.get_worker_info() and os.getpid() != parent else 0)
+    made = Decoder(every=lambda: os._exit(3) if mp.current_process().name == "loader" else 0)
     with pytest.raises(DataError, match=r"ended 3 times at step 0.*datamodules\.workers"):
         rows(made, count=3, workers=1)
 
@@ -181,8 +180,8 @@ def test_large_and_small_tensors_arrive_as_they_were() -> None:
     ]
 
     class Sender(Decoder):
-        def __getitem__(self, micro: Micro) -> Loaded:
-            return Loaded(sent[micro.place.step], (), 1)
+        def make(self, packs: Sequence[Pack], *, empty: Empty = plain) -> Loaded:
+            return Loaded(sent[packs[0].number])
 
     found = list(Batches(Sender(), micros(4), workers=1, max_bad_fraction=0.0))
     for given, come in zip(sent, found, strict=True):

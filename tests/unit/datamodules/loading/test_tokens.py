@@ -57,9 +57,9 @@ def test_a_latent_that_is_not_what_the_index_says_is_damage(finished: Path) -> N
     for wrong in (torch.zeros(3, 5, height, width + 1), torch.zeros(3, 5, height, width, dtype=torch.float64)):
         data = save({"clip": wrong})
         with pytest.raises(DataError, match="as the index says"):
-            made.loader.tokens(data, "clip", (3, 5, height, width))
+            made.loader.tensor(data, "clip", (3, 5, height, width))
     with pytest.raises(DataError, match="as the index says"):
-        made.loader.tokens(save({"other": wrong}), "clip", (3, 5, height, width))
+        made.loader.tensor(save({"other": wrong}), "clip", (3, 5, height, width))
     for header in (b"", b"\x00" * 8, b"\x02" + b"\x00" * 7 + b"[]", b"\x02" + b"\x00" * 7 + b"{"):
         with pytest.raises(DataError, match="no header"):
             parts(header)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load
+from xxhash import xxh3_128_digest
 
 from datamodules.dataset import index
 from datamodules.files.shards import Shards
@@ -53,6 +54,11 @@ def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
         place = {"offset": int(latents.offset[row]), "size": int(latents.size[row]), "sha256": latents.sha256[row]}
         tensors = load(shards.read(found.tar(row, "latents/two"), **place))
         tails = latents.tails[row, : latents.tail_counts[row]]
+        tar = Path(found.tar(row, "latents/two")).read_bytes()
+        for at, name in enumerate(["clip", *(f"tail{tail}" for tail in tails)]):
+            part = tar[latents.places[row, at] :][: tensors[name].nbytes]
+            assert part == tensors[name].numpy().tobytes()
+            assert xxh3_128_digest(part) == latents.hashes[row, at].tobytes()
         video = to_video(loader.pixels(row))[None]
         assert torch.allclose(tensors["clip"], Pool(2.0).encode(video)[0], atol=1e-6)
         assert sorted(tensors) == sorted(["clip", *(f"tail{tail}" for tail in tails)])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from datamodules.loading.guard import Guard
-from datamodules.prepare import reading
 from datamodules.prepare.reading import Reading, Rows
 from dit_video.errors import DataError, UserError
 
@@ -48,7 +47,6 @@ def test_rows_come_in_order_with_their_pixels_or_their_error(workers: int) -> No
 
 
 def test_what_ends_or_hangs_its_process_is_damaged_and_the_rest_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "TICK", 0.5)
     found = dict(some(range(12), 2))
     assert sorted(found) == list(range(12))
     bad = {row: str(video) for row, video in found.items() if isinstance(video, UserError)}

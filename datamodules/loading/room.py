@@ -1,0 +1,124 @@
+"""Shared memory for the tensors of an answer: a worker writes them into a room, whoever asked has them where they are.
+
+- A room is a file without a name in memory, open in both processes since the fork. It grows to what its answers need,
+  and is no part of /dev/shm, which containers keep small.
+- It is free for another answer as soon as the last tensor in it is gone: one may be kept for as long as one likes.
+- Without a room (all are taken), tensors go by value.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import mmap
+import os
+import pickle
+import weakref
+from collections.abc import Callable
+from math import prod
+from tempfile import TemporaryFile
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ALIGNED = 64  # bytes at whose multiples tensors begin
+STEP = 2**16  # bytes at whose multiples rooms end
+MARK = bytearray(1)  # what stands in a pickle for bytes that are in a room
+
+
+class Empty(Protocol):
+    """Makes tensors without contents, as `torch.empty` does."""
+
+    def __call__(self, shape: tuple[int, ...], /, *, dtype: torch.dtype) -> Tensor:
+        """A tensor of that shape and type."""
+        ...
+
+
+class Room:
+    """Memory of one answer at a time, in two processes."""
+
+    def __init__(self) -> None:
+        create = getattr(os, "memfd_create", None)
+        self.file = os.fdopen(create("room"), "r+b", 0) if create else TemporaryFile()  # noqa: SIM115 open as long as it
+        self.map: mmap.mmap | None = None
+        self.used = 0
+        self.places: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """Forget what was written."""
+        self.used = 0
+        self.places = {}
+
+    def empty(self, shape: tuple[int, ...], /, *, dtype: torch.dtype) -> Tensor:
+        """A tensor in the room."""
+        count = prod(shape)
+        if not count:
+            return torch.empty(shape, dtype=dtype)
+        begin, self.used = self.used, -(-(self.used + count * dtype.itemsize) // ALIGNED) * ALIGNED
+        found = torch.frombuffer(self.mapped(self.used), dtype=dtype, count=count, offset=begin)
+        self.places[found.data_ptr()] = begin
+        return found.view(shape)
+
+    def mapped(self, size: int) -> mmap.mmap:
+        """At least so many bytes of it; tensors in what was mapped before stay where they are."""
+        if self.map is None or len(self.map) < size:
+            grown = -(-max(size, 0 if self.map is None else 2 * len(self.map)) // STEP) * STEP
+            if os.fstat(self.file.fileno()).st_size < grown:
+                os.ftruncate(self.file.fileno(), grown)
+            self.map = mmap.mmap(self.file.fileno(), grown)
+        return self.map
+
+    def packed(self, answer: Any) -> bytes:
+        """An answer without its tensors, which are in the room or are copied into it."""
+        spans: list[tuple[int, int]] = []
+
+        def reduced(tensor: Tensor) -> tuple[Any, ...]:
+            found = tensor.contiguous()
+            if found.nbytes:
+                if found.data_ptr() not in self.places:
+                    found = self.empty(tuple(tensor.shape), dtype=tensor.dtype).copy_(tensor)
+                spans.append((self.places[found.data_ptr()], found.nbytes))
+            return rebuilt, (pickle.PickleBuffer(MARK) if found.nbytes else b"", tensor.dtype, tuple(tensor.shape))
+
+        data = pickled(answer, reduced, lambda _: False)
+        return pickle.dumps((self.used, spans, data))
+
+    def opened(self, message: bytes, free: Callable[[], Any]) -> Any:
+        """The answer that another process has packed; `free` is called when all its tensors are gone."""
+        size, spans, data = pickle.loads(message)  # noqa: S301 from a process of ours
+        whole = np.frombuffer(self.mapped(size), np.uint8) if size else np.empty(0, np.uint8)
+        weakref.finalize(whole, free).atexit = False
+        parts = memoryview(whole)  # type: ignore[arg-type]
+        return pickle.loads(data, buffers=[parts[at : at + count] for at, count in spans])  # noqa: S301
+
+
+def pickled(answer: Any, reduced: Callable[[Tensor], tuple[Any, ...]], buffer: Callable[[Any], Any] | None) -> bytes:
+    """An answer whose tensors are pickled as `reduced` says."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, protocol=5, buffer_callback=buffer)
+    pickler.dispatch_table = {**copyreg.dispatch_table, Tensor: reduced}
+    pickler.dump(answer)
+    return file.getvalue()
+
+
+def by_value(answer: Any) -> bytes:
+    """An answer with its tensors."""
+
+    def reduced(tensor: Tensor) -> tuple[Any, ...]:
+        data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        content = pickle.PickleBuffer(data) if data.size else b""  # type: ignore[arg-type]
+        return rebuilt, (content, tensor.dtype, tuple(tensor.shape))
+
+    return pickled(answer, reduced, None)
+
+
+def rebuilt(data: memoryview | bytearray | bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """The tensor whose bytes these are."""
+    return torch.frombuffer(data, dtype=dtype).view(shape) if len(data) else torch.empty(shape, dtype=dtype)
+
+
+def plain(shape: tuple[int, ...], /, *, dtype: torch.dtype) -> Tensor:
+    """A tensor of this process alone."""
+    return torch.empty(shape, dtype=dtype)
