@@ -33,6 +33,15 @@ class Keeping(Protocol):
         ...
 
 
+@runtime_checkable
+class Confirming(Protocol):
+    """A callback that knows whether the state is sound."""
+
+    def confirm(self, trainer: Trainer, pl_module: LightningModule, *, step: int) -> None:
+        """Raise on all ranks where what `step` steps have led to must not be saved."""
+        ...
+
+
 class Checkpoint(Callback):
     """Saves into `dir`/checkpoints every `every_samples` samples, and at the end.
 
@@ -109,6 +118,9 @@ class Checkpoint(Callback):
         """Begin to write the checkpoint of the step that `place` has just completed, once the one before is written."""
         assert self.saver is not None
         self.agreed(self.ended())
+        for item in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(item, Confirming):
+                item.confirm(trainer, pl_module, step=place.step + 1)
         with heartbeat.within("save"):
             self.pending = self.saver.begin(
                 state(trainer, pl_module),

@@ -125,6 +125,18 @@ def test_other_callbacks_state_is_kept(tmp_path: Path) -> None:
     assert seen == 3
 
 
+def test_what_is_not_sound_is_not_saved(tmp_path: Path) -> None:
+    def confirm(trainer: Any, task: Any, *, step: int) -> None:
+        raise RuntimeError(f"step {step}: a bit is flipped")
+
+    callback, trainer, task = parts(tmp_path)
+    trainer.callbacks.append(SimpleNamespace(confirm=confirm))
+    with pytest.raises(RuntimeError, match="step 3: a bit is flipped"):
+        run(callback, trainer, task, steps=range(3))
+    callback.teardown(trainer, task, "fit")
+    assert not (tmp_path / "checkpoints").is_dir() or not names(tmp_path)
+
+
 def test_a_failed_save_is_tried_again_and_two_stop_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     callback, trainer, task = parts(tmp_path)
     run(callback, trainer, task, steps=range(3))

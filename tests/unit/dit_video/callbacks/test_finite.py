@@ -20,6 +20,7 @@ from dit_video.optim.adamw import AdamW
 from dit_video.optim.muon import Muon
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake import poisons
 from fake.datamodule import FakeData
 from fake.poison import Dose, Poison
 from fake.task import FakeTask
@@ -123,3 +124,12 @@ def test_floats_travel_as_integers(value: float) -> None:
 def test_a_policy_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"callbacks\.finite"):
         Finite(dir="", policy="go")  # type: ignore[arg-type]
+
+
+@pytest.mark.timeout(300)
+def test_two_ranks_leave_a_step_out_or_stop_together(tmp_path: Path) -> None:
+    cases = [
+        poisons.Case(dose=Dose(step=poisons.STEP, factor=math.nan, rank=1), policy="skip"),
+        poisons.Case(dose=Dose(step=poisons.STEP, factor=math.inf, rank=0, where="gradient"), policy="stop"),
+    ]
+    assert poisons.tried(cases, tmp_path) == {"tried": 2, "right": 2, "wrong": []}

@@ -14,6 +14,7 @@ from dit_video.callbacks.preempt import Preempt, fit
 from dit_video.signals import INTERRUPTED, LISTENER, REQUEUE, STOPPING
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake import stops
 from fake.ranks import run_ranks
 
 
@@ -100,3 +101,12 @@ def test_the_exit_code_says_how_training_ended() -> None:
         trained(end=SystemExit(1), context=KeyboardInterrupt())
     with pytest.raises(SystemExit):
         trained(end=SystemExit(3))
+
+
+@pytest.mark.timeout(300)
+def test_a_signal_to_one_rank_saves_once_and_the_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    chosen = [
+        stops.Stop(names=("SIGUSR1", "SIGTERM"), ranks=(1,), moment="save", step=6),
+        stops.Stop(names=("SIGTERM",), ranks=(0,), moment="start"),
+    ]
+    assert stops.tried(chosen, tmp_path) == {"tried": 2, "clean": 2, "wrong": []}
