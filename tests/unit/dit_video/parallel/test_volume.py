@@ -3,114 +3,91 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from dit_video.batch import Layout, PackBatch, Place
-from dit_video.models.dit import DiT
-from dit_video.models.text.encoder import TextEncoder
-from dit_video.models.text.tokenizer import Tokenizer
-from dit_video.optim.adamw import AdamW
-from dit_video.optim.muon import Muon
-from dit_video.parallel.materialise import materialise
-from dit_video.parallel.mesh import build_mesh, parameter_mesh
+from benchmarks.traffic import CHECKED, RANKS, counted, hollow_pack, small_task, told
 from dit_video.parallel.plan import Plan
-from dit_video.parallel.rehearsal import precise
-from dit_video.parallel.sequence import part_batch
-from dit_video.parallel.shard import shard
-from dit_video.parallel.volume import Sent, Traffic, attended, parted, traffic
-from dit_video.tasks.dit import DiTTask
+from dit_video.parallel.volume import attended, gathered, parted, traffic
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
 from fake.ranks import run_ranks
 
-MICROS = 2
-PLANS = [
-    (Plan(shard=4), AdamW, "32-true"),
-    (Plan(shard=4), Muon, "bf16-mixed"),
-    (Plan(replicate=2, shard=2), Muon, "32-true"),
-    (Plan(replicate=4), Muon, "32-true"),
-    (Plan(shard=2, sequence=2), AdamW, "bf16-mixed"),
-    (Plan(sequence=4, recompute="full"), Muon, "32-true"),
-    (Plan(replicate=2, sequence=2, recompute="selective"), AdamW, "32-true"),
-]
+KINDS = {"allgather_base", "reduce_scatter_base", "allreduce", "alltoall_base"}
 
 
-def task(kind: Any = AdamW) -> DiTTask:
-    """Sizes whose rows do not all divide by four."""
-    text = partial(TextEncoder, vocabulary=301, length=8, width=18, depth=1, heads=2)
-    dit = partial(DiT, channels=3, patch=1, width=40, depth=3, heads=4, text_width=18)
-    return DiTTask(dit=dit, text=text, optim=partial(kind, lr=1e-3))
-
-
-def pack() -> PackBatch:
-    """Two clips of 12 and 8 tokens in three and two frames."""
-    place = Place(step=0, samples_seen=2, micro=0, micros=1, packs=((0, 0),), step_weight=20.0)
-    layout = Layout(
-        position=torch.zeros(20, 3),
-        frame=torch.arange(5).repeat_interleave(4),
-        sample=torch.tensor([0, 0, 0, 1, 1]),
-        given=torch.zeros(5, dtype=torch.bool),
-        lead=torch.zeros(5, dtype=torch.bool),
-        extent=torch.full((2, 2), 2.0),
-        lengths=(12, 8),
-    )
-    names = ("", "")
-    about = {"layout": layout, "captions": names, "keys": names, "sources": names, "place": place}
-    return PackBatch(data=torch.zeros(20, 3), weight=torch.ones(20), pack=torch.zeros(20, dtype=torch.int64), **about)
-
-
-def expected(plan: Plan, kind: Any, precision: str) -> Traffic:
-    """By the formulas, from models without numbers."""
-    hollow = task(kind)
-    with torch.device("meta"), torch.no_grad():
-        hollow.build()
-        tokens = attended(hollow.children(), lambda: hollow.rehearse(pack().to("meta")))
-    optimizer = hollow.configure_optimizers()
-    matrices = optimizer.all_matrices() if isinstance(optimizer, Muon) else ()
-    found = [unit for model in hollow.children() for unit in parted(model)]
-    half = precision == "bf16-mixed"
-    return traffic(found, plan, micros=MICROS, half=half, tokens=tokens, matrices=matrices)
-
-
-def step(made: DiTTask, batch: PackBatch) -> torch.Tensor:
-    """A forward of both models, as FSDP2 sees them."""
-    return made.dit(batch.data, torch.zeros(5), batch.layout, made.text(batch.captions)).square().sum()
-
-
-def measured(rank: int, plan: Plan, kind: Any, precision: str) -> dict[str, float]:
-    """What this rank sends in a step, by kind."""
-    made = task(kind)
-    mesh, parameters = build_mesh(plan, "cpu"), parameter_mesh(plan, "cpu")
-    with torch.device("meta"):
-        made.build()
-    for name, model in made.named_children():
-        shard(model, plan, mesh=mesh, parameters=parameters, precision=precision)
-        materialise(model, device=torch.device("cpu"), seed=0, purpose=name)
-    made.text.set_tokenizer(Tokenizer.train(["a red circle"], size=made.text.size))
-    optimizer = made.configure_optimizers()
-    batch = part_batch(pack(), rank=rank % plan.sequence, size=plan.sequence)
-    with precise(precision), Sent() as sent:
-        for micro in range(MICROS):
-            for model in made.children():
-                model.set_requires_all_reduce(micro == MICROS - 1)
-            step(made, batch).backward()
-        optimizer.step()
-    return {kind: float(value) for kind, value in sent.bytes.items()}
-
-
-@pytest.mark.parametrize(("plan", "kind", "precision"), PLANS)
+@pytest.mark.parametrize(("plan", "kind", "precision"), CHECKED)
 def test_the_formulas_are_what_is_sent(plan: Plan, kind: Any, precision: str) -> None:
-    plan = plan.fill(4)
-    told, found = expected(plan, kind, precision), run_ranks(measured, 4, plan, kind, precision)
+    plan = plan.fill(RANKS)
+    expected, found = told(plan, kind, precision), run_ranks(counted, RANKS, plan, kind, precision)
     norm = 8 * (1 - 1 / plan.parameter_shards)
     for counts in found:
-        assert counts.get("allgather_base", 0) == told.gathers
-        assert counts.get("reduce_scatter_base", 0) == told.scatters
-        assert counts.get("allreduce", 0) == told.copies + norm
-    assert max(counts.get("alltoall_base", 0) for counts in found) == told.trades + told.matrices
-    assert set().union(*found) <= {"allgather_base", "reduce_scatter_base", "allreduce", "alltoall_base"}
+        assert counts.get("allgather_base", 0) == expected.gathers
+        assert counts.get("reduce_scatter_base", 0) == expected.scatters
+        assert counts.get("allreduce", 0) == expected.copies + norm
+    assert max(counts.get("alltoall_base", 0) for counts in found) == expected.trades + expected.matrices
+    assert set().union(*found) <= KINDS
+
+
+def test_one_process_sends_nothing() -> None:
+    found = told(Plan(replicate=1), CHECKED[1][1], "32-true")
+    assert found.total == 0
+
+
+def test_a_unit_is_a_block_or_what_is_in_none() -> None:
+    made = small_task(CHECKED[0][1])
+    made.build()
+    found = parted(made.dit)
+    assert [unit.again for unit in found] == [True] * 3 + [False]
+    assert sum(unit.held(1) for unit in found) == sum(p.numel() for p in made.dit.parameters())
+    (text,) = parted(made.text)
+    assert not text.again
+    made.text.requires_grad_(False)
+    (frozen,) = parted(made.text)
+    assert (frozen.held(4), frozen.learnt(4)) == (text.held(4), 0)
+
+
+def test_whole_layers_are_those_of_the_largest_block() -> None:
+    def units(depth: int) -> Any:
+        return parted(Blocks(depth))
+
+    assert gathered(units(2), ranks=4, half=True) == gathered(units(20), ranks=4, half=True)
+    assert gathered(units(2), ranks=1, half=True) == 8 * 8 * (4 * 2 + 2 * 4) + 8 * 2 * 2
+
+
+class Blocks(nn.Module):
+    """Blocks of 64 numbers, and 8 in none."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(depth))
+        self.rest = nn.Linear(8, 1, bias=False)
+
+    def blocks(self) -> Any:
+        """The blocks."""
+        return self.layers
+
+
+def test_attention_is_given_back_and_texts_do_not_count() -> None:
+    made = small_task(CHECKED[0][1])
+    with torch.device("meta"):
+        made.build()
+        before = [block.attn.attend for block in made.dit.layers]
+        tokens = attended(made.children(), lambda: made.rehearse(hollow_pack(20, 5, inside=3)))
+    assert tokens == 3 * (4 + 2) * 20 * 40  # blocks; q, k, v, out of one and q, out of the other; tokens; width
+    assert [block.attn.attend for block in made.dit.layers] == before
+
+
+def test_recompute_trades_again_and_more_micro_batches_send_more() -> None:
+    def sent(micros: int, recompute: str) -> Any:
+        return traffic(
+            parted(Blocks(3)), Plan(replicate=2, sequence=2, recompute=recompute), micros=micros, half=False, tokens=800
+        )
+
+    assert (sent(1, "none").trades, sent(1, "full").trades, sent(3, "none").trades) == (1600, 2400, 4800)
+    assert sent(3, "none").gathers == 3 * sent(1, "none").gathers
+    assert sent(3, "none").copies == sent(1, "none").copies > 0
