@@ -117,8 +117,9 @@ class Rank:
 
     def gone(self) -> bool:
         """Whether it has ended; it stays a zombie, so that its number is no other's while its children are killed."""
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return bool(self.ended) or os.waitid(os.P_PID, self.process.pid, options) is not None
+        if self.ended or not hasattr(os, "waitid"):
+            return bool(self.ended) or self.process.poll() is not None
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
         """End it for the sake of others, unless it has failed by itself."""
@@ -164,13 +165,15 @@ class Group:
         for rank in self.living:
             rank.send(number)
 
-    def kill(self) -> None:
-        """End all that still live, and wait until they are gone."""
+    def kill(self, *, seconds: float = 60.0) -> bool:
+        """End all that still live; whether they are gone, which the kernel refuses while it waits for a device."""
         for rank in self.living:
             rank.kill()
-        for rank in self.living:
-            os.waitid(os.P_PID, rank.process.pid, os.WEXITED | os.WNOWAIT)
-        self.poll()
+        until = time.monotonic() + seconds
+        while self.living and time.monotonic() < until:
+            time.sleep(0.005)
+            self.poll()
+        return not self.living
 
     def causes(self) -> list[Cause]:
         """Why the ranks ended that were not killed for another."""

@@ -48,7 +48,7 @@ class Supervisor:
     signals: Signals
     folder: Path
     stopping: list[signal.Signals] = field(default_factory=list)
-    dumped: dict[int, str] = field(default_factory=dict)
+    lasting: bool = False  # whether a rank outlived SIGKILL
 
     def run(self) -> int:
         """Until an attempt ends well, by intent, or in a way that a restart does not mend."""
@@ -65,7 +65,6 @@ class Supervisor:
     def start(self) -> Group:
         """All ranks of this command, from nothing."""
         folder.clear(self.folder)
-        self.dumped = {}
         world, port = self.job.world, free_port()
         ranks: list[Rank] = []
         group = Group(ranks)
@@ -81,41 +80,43 @@ class Supervisor:
         dog = watch.Watchdog(silence=self.job.silence, patience=self.job.patience, whole=self.job.world.whole)
         until: float | None = None
         hung: Cause | None = None
-        while group.living:
+        while group.living and not self.lasting:
             self.hear(group)
             group.poll()
             now = clock.tick()
             if until is None and (found := cause.first(group.causes())) is not None and found.name != cause.AGREED:
                 until = now + (GRACE if found.beat.done else GRACE / 5)
             if until is None and (hang := dog.look(group.living, now=now, waiting=bool(self.stopping))) is not None:
-                hung, self.dumped = watch.guilty(hang, group.living)
-                until = now
-            if until is not None and now >= until:
-                group.kill()
+                hung, until = watch.guilty(hang, group.living), now
+            if self.impatient or (until is not None and now >= until):
+                self.lasting = not group.kill()
         return hung or cause.first(group.causes())
 
+    @property
+    def impatient(self) -> bool:
+        """Whether ctrl-C was pressed a second time."""
+        return self.stopping.count(signal.SIGINT) > 1
+
     def hear(self, group: Group) -> None:
-        """Wait a moment for something to happen; a signal to stop is passed on once, a second ctrl-C ends all."""
+        """Wait a moment for something to happen; a signal to stop is passed on once, a second ctrl-C ends it all."""
         for number in self.signals.wait(TICK, pipes=group.pipes()):
-            if number == signal.SIGINT and signal.SIGINT in self.stopping:
-                group.kill()
-            elif number not in self.stopping:
+            if number not in self.stopping:
                 group.send(signal.SIGTERM if number == signal.SIGHUP else number)
             self.stopping.append(number)
 
     def settle(self, found: Cause | None, group: Group, budget: restarts.Budget) -> int | None:
         """The exit code of the run, or None for another attempt; what went wrong is told and kept."""
         ended = found is not None and self.stopping and found.beat.phase == "end"  # it saved, and hung at the very end
-        if found is None or found.kind == "stop" or ended or self.stopping.count(signal.SIGINT) > 1:
+        if found is None or found.kind == "stop" or ended or self.impatient:
             return self.stopped(found)
         if found.kind == "mistake":
             if found.text and report.read(self.folder, found.rank or 0) is not None:
                 LOG.error("error: %s", found.text)
             return found.code
-        refusal = "it was asked to stop" if self.stopping else None
+        refusal = "a rank cannot be ended: the kernel waits for a device" if self.lasting else None
+        refusal = refusal or ("it was asked to stop" if self.stopping else None)
         refusal = refusal or (budget.refusal(found) if self.job.restarts else "")
-        kept = restarts.keep(self.job.dir, found, pages=self.pages(group))
-        budget.record(found, refusal=refusal, kept=kept)
+        kept = self.keep(found, group, budget, refusal=refusal)
         origin = f"the checkpoint of step {budget.saved}" if budget.saved >= 0 else "the start"
         again = f"starting again from {origin}, {budget.left} more restart(s) without a new checkpoint"
         self.tell(
@@ -125,9 +126,18 @@ class Supervisor:
             return self.wait(budget.delay())
         return 1 if found.same(budget.before) else found.code
 
+    def keep(self, found: Cause, group: Group, budget: restarts.Budget, *, refusal: str | None) -> str:
+        """Write down what is known, and say where; a full disk may be the very cause."""
+        try:
+            kept = restarts.keep(self.job.dir, found, pages=self.pages(group))
+            budget.record(found, refusal=refusal, kept=kept)
+        except OSError as error:
+            return f"nothing more could be kept: {error.strerror}"
+        return f"more in {kept}"
+
     def stopped(self, found: Cause | None) -> int:
         """The exit code of an end by intent."""
-        if self.stopping.count(signal.SIGINT) > 1:
+        if self.impatient:
             LOG.error("interrupted")
             return INTERRUPTED
         if found is None:
@@ -161,14 +171,12 @@ class Supervisor:
             pages[rank.number] = "\n\n".join(part for part in parts if part) + "\n"
         return pages
 
-    def tell(self, found: Cause, *, kept: Path, then: str) -> None:
+    def tell(self, found: Cause, *, kept: str, then: str) -> None:
         """What happened, where it happened and what follows, on standard error."""
         if shown := short(found.traceback.rstrip()) or "\n".join(f"  {frame}" for frame in found.frames[:FRAMES]):
             LOG.error("%s", shown)
         who = f"rank {found.rank}" if found.rank is not None else "a rank"
-        LOG.error(
-            "%s on %s %s%s (more in %s)", who, socket.gethostname(), found.text, f"; {then}" if then else "", kept
-        )
+        LOG.error("%s on %s %s%s (%s)", who, socket.gethostname(), found.text, f"; {then}" if then else "", kept)
 
 
 def short(traceback: str) -> str:

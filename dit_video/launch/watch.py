@@ -137,12 +137,11 @@ def state(process: int) -> str:
     return path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] if path.is_file() else ""
 
 
-def guilty(hang: Hang, ranks: Sequence[Rank]) -> tuple[Cause, dict[int, str]]:
-    """The rank that the others wait for, and the stacks of all."""
+def guilty(hang: Hang, ranks: Sequence[Rank]) -> Cause:
+    """The rank that the others wait for; the stacks of all stand in their files."""
     states = {rank.number: state(rank.process.pid) for rank in ranks}
     beats = {rank.number: rank.beat() for rank in ranks}
-    dumped = all_dumps(ranks, states)
-    frames = {number: stacks.main_thread(dump) for number, dump in dumped.items()}
+    frames = {number: stacks.main_thread(dump) for number, dump in all_dumps(ranks, states).items()}
     kind: Kind = "stuck"
     if hang.frozen:
         who: int | None = min(hang.frozen, key=lambda number: (states[number] not in STOPPED, number))
@@ -156,5 +155,4 @@ def guilty(hang: Hang, ranks: Sequence[Rank]) -> tuple[Cause, dict[int, str]]:
         text = f"has not gone on for {hang.seconds:.0f} s {at}" + (f": {found.why}" if len(ranks) > 1 else "")
     beat = beats[who] if who is not None else min(beats.values(), key=lambda item: item.done)
     own = tuple(frames.get(who, ())) if who is not None else ()
-    about = Cause(rank=who, kind=kind, name=kind, text=text, code=1, time=time.time(), beat=beat, frames=own)
-    return about, dumped
+    return Cause(rank=who, kind=kind, name=kind, text=text, code=1, time=time.time(), beat=beat, frames=own)
