@@ -246,6 +246,8 @@ def of_dataset(folder: str, about: Mapping[str, Any]) -> pyarrow.Table:
         if isinstance(data, bytes):
             digest.update(data)
             parts.append(table(path, [*COLUMNS, *MEDIA], data=data))
+            if lacking := {*COLUMNS, *MEDIA} - set(parts[-1].column_names):
+                raise DataError(f"{path} has no column {', '.join(sorted(lacking))}; curate again")
     found = sum(part.num_rows for part in parts)
     if not found or found != about["samples"]:
         raise DataError(

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,13 +17,9 @@ from typing import NamedTuple
 from datamodules.files import storage
 from datamodules.files.cache import Cache, hash_like
 from datamodules.files.stalls import Stalls
-from datamodules.files.storage import PATIENCE, DamagedError, MissingError, Span, Tries
+from datamodules.files.storage import PASSING, PATIENCE, DamagedError, MissingError, Span, Tries
 
 OPEN = 64  # files a process keeps open
-PASSING = frozenset(
-    {errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EHOSTDOWN}
-    | {errno.EHOSTUNREACH, errno.ENOTCONN, errno.ECONNRESET}
-)  # what network file systems say of their servers, and a process of its limits: not damage
 
 
 class Member(NamedTuple):

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import random
 import re
@@ -34,6 +35,10 @@ AHEAD = 2**23  # bytes of a stream read at once
 MERGED = 2**24  # most bytes of neighbours that become one request
 MISSING = frozenset({404, 410})
 BEYOND = 416  # the status of a range that begins after the end of its file
+PASSING = frozenset(
+    {errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EHOSTDOWN}
+    | {errno.EHOSTUNREACH, errno.ENOTCONN, errno.ECONNRESET}
+)  # what network file systems say of their servers, and a process of its limits: not damage
 MISTAKES = (TypeError, AttributeError, NotImplementedError, AssertionError)
 HELD: set[Any] = set()  # file systems, of this process and of its parents
 
@@ -128,7 +133,7 @@ def exists(path: str | Path, *, patience: float = PATIENCE) -> bool:
 def fetch(spans: Sequence[Span], *, patience: float = PATIENCE) -> list[bytes | DamagedError]:
     """The bytes of each span, fewer where its file ends early; StorageError where storage does not answer."""
     found: dict[int, bytes | DamagedError] = {
-        at: _read_local(span) for at, span in enumerate(spans) if is_local(span.path)
+        at: _read_local(span, patience) for at, span in enumerate(spans) if is_local(span.path)
     }
     waiting = [at for at in range(len(spans)) if at not in found]
     tries = Tries(patience=patience)
@@ -178,13 +183,20 @@ class Tries:
             log.get("dit_video.datamodules").warning("%s can be read again, after %.0f s", self.what, waited)
 
 
-def _read_local(span: Span) -> bytes | DamagedError:
-    try:
-        with local(span.path).open("rb") as file:
-            file.seek(span.start)
-            return file.read(-1 if span.end is None else span.end - span.start)
-    except OSError as error:
-        return _damage(span.path, error) or DamagedError(f"{span.path}: {error.strerror}")
+def _read_local(span: Span, patience: float) -> bytes | DamagedError:
+    tries = Tries(patience=patience)
+    while True:
+        try:
+            with local(span.path).open("rb") as file:
+                file.seek(span.start)
+                data = file.read(-1 if span.end is None else span.end - span.start)
+        except OSError as error:
+            if error.errno not in PASSING:
+                return _damage(span.path, error) or DamagedError(f"{span.path}: {error.strerror}")
+            tries.again(span.path, error)
+        else:
+            tries.over()
+            return data
 
 
 def _ask(spans: Sequence[Span]) -> list[bytes | Exception]:

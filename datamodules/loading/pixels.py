@@ -80,7 +80,7 @@ def to_video(frames: NDArray[np.uint8]) -> torch.Tensor:
 
 def to_float(video: torch.Tensor) -> torch.Tensor:
     """uint8 as float32 in [-1, 1], on the device it is on."""
-    return video.div(127.5).sub_(1)
+    return video.float().div_(127.5).sub_(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "dataset_fingerprint"  # of what a sidecar was made for, in its recipe.json or the metadata of its tables
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 BLOCK = 512  # bytes of a member's header in a tar
 
 
@@ -41,21 +42,24 @@ BLOCK = 512  # bytes of a member's header in a tar
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not.
 
-    DataError where the disk is full.
+    DataError where the disk is full, or refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")  # ids repeat between nodes
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
+        if error.errno in REFUSED and error.filename in {str(temporary), str(path.parent), str(path)}:
+            raise DataError(f"{path.parent} cannot be written to: {error.strerror}") from error
         if error.errno not in FULL:
             raise
         raise DataError(f"no room for {path}: {error.strerror}; make room, and the same command goes on") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -83,9 +87,9 @@ class Claim:
 def claim(path: Path, *, wait: bool = False) -> Claim | None:
     """Claim the making of `path`; None where another process has it, unless one is to `wait` for that."""
     place = path.with_name(f".{path.name}.lock")
-    place.parent.mkdir(parents=True, exist_ok=True)
     while True:
         try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise DataError(f"{path.parent} cannot be written to: {error.strerror}") from error

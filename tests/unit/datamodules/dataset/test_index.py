@@ -63,6 +63,13 @@ def test_few_sources_lose_their_last_clip(finished: Path) -> None:
     assert not held[: len(found)].any()
 
 
+def test_an_index_without_a_column_is_one_line(dataset: Path) -> None:
+    path = dataset / "index/000001.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["fps"]), path)
+    with pytest.raises(DataError, match=r"000001\.parquet has no column fps; curate again"):
+        index.load(dataset)
+
+
 def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="step=curate"):
         index.load(tmp_path)

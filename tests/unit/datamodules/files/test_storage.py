@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -152,3 +153,22 @@ def test_unknown_schemes_are_a_users_mistake_and_passwords_are_not_shown() -> No
     with pytest.raises(DataError, match=r"foo://it/x.*fsspec") as raised:
         storage.read("foo://me:secret@it/x")
     assert "secret" not in str(raised.value)
+
+
+def test_a_stale_handle_of_a_table_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    fail, opened = [errno.ESTALE, errno.ESTALE], Path.open
+
+    def failing(path: Path, mode: str) -> object:
+        if fail:
+            raise OSError(fail.pop(), "Stale file handle")
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", failing)
+    assert storage.read(tmp_path / "a") == b"abc"
+    fail += [errno.ESTALE] * 99
+    with pytest.raises(StorageError, match="Stale"):
+        storage.read(tmp_path / "a", patience=0.05)
+    fail[:] = [errno.EIO]
+    with pytest.raises(DamagedError):
+        storage.read(tmp_path / "a")

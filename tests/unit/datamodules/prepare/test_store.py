@@ -127,3 +127,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
     with pytest.raises(DataError, match=r"no room for .*x\.json: No space left on device; make room"):
         store.write_json(tmp_path / "x.json", {"a": 1})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_refuses_is_one_line(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **given: object) -> None:
+        raise OSError(code, "refused", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(DataError, match="cannot be written to: refused"):
+        store.write_json(tmp_path / "deep" / "a.json", {})
+    with pytest.raises(DataError, match="cannot be written to: refused"):
+        store.claim(tmp_path / "deep" / "a.json")
