@@ -36,7 +36,9 @@ class MeshStrategy(ModelParallelStrategy):
         self.parameters: DeviceMesh | None = None
 
     def setup_environment(self) -> None:
-        """Join the group of processes and lay the plan over it."""
+        """Join the group of processes and lay the plan over it, once: train.py does so before Lightning."""
+        if self.mesh is not None:
+            return
         ParallelStrategy.setup_environment(self)
         kind = self.root_device.type
         self._process_group_backend = "gloo" if kind == "cpu" else f"cpu:gloo,{kind}:nccl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_resume_is_bit_identical(oracle: Path, tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = start(tmp_path, "optim=muon", "logger=wandb")
     assert resumed.returncode == 0, resumed.stderr
-    assert "resuming at step 12" in resumed.stdout
+    assert re.search(r"resuming at step (8|12),", resumed.stdout)  # that of step 12 may have been under way
     assert curve(tmp_path) == curve(oracle)
     assert same_weights(tmp_path, oracle)
     parts = list((tmp_path / "outputs/runs/a/wandb").glob("offline-run-*"))
