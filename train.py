@@ -185,7 +185,8 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     task.plan = plan
     folder = Path(run.dir)
     with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
-        found = checkpoint.latest(folder / "checkpoints")
+        join(trainer)
+        found = checkpoint.latest(folder / "checkpoints", together=True)
         start = resume(found, cfg=cfg, raw=raw, fingerprint=datamodule.fingerprint)
         if start.samples_seen >= run.samples:
             if trainer.global_rank == 0:
@@ -209,6 +210,14 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
         log.say(f"{run.name} {how}: {', '.join(made)}")
     if code:
         raise SystemExit(code)
+
+
+def join(trainer: Any) -> None:
+    """Bring the ranks together before Lightning does: each verifies its share of a checkpoint, all take one answer."""
+    from dit_video.strategy import MeshStrategy
+
+    if isinstance(trainer.strategy, MeshStrategy) and trainer.strategy.cluster_environment.creates_processes_externally:
+        trainer.strategy.setup_environment()
 
 
 def begin_from(found: Path | None, *, trainer: Any) -> None:
