@@ -38,6 +38,8 @@ DistBackendError = type("DistBackendError", (RuntimeError,), {"__module__": "tor
     [
         (RuntimeError("boom"), "exception"),
         (RuntimeError(CLOSED), "consequence"),
+        (RuntimeError("[unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation"), "consequence"),
+        (RuntimeError("DataLoader timed out after 60 seconds"), "exception"),
         (DistBackendError("NCCL error: remote process exited or there was a network error"), "consequence"),
         (caused(CheckpointError("it was not saved"), RuntimeError(CLOSED)), "consequence"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "exception"),  # of a data source
