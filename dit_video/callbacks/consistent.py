@@ -148,13 +148,19 @@ def is_sharded(tensor: Tensor) -> bool:
 @torch.no_grad()
 def sums(tensors: Iterable[Tensor]) -> list[int]:
     """The sum of the bits of each tensor's part on this rank, as integers modulo 2^64; one look at the device."""
-    totals = []
-    for tensor in tensors:
-        local: Tensor = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
-        totals.append(local.contiguous().view(WORDS[local.element_size()]).sum(dtype=torch.int64))
+    totals = [bit_sum(tensor.to_local() if is_sharded(tensor) else tensor) for tensor in tensors]  # type: ignore[attr-defined]
     device = next((total.device for total in totals if total.device.type != "cpu"), torch.device("cpu"))
     found: list[int] = torch.stack([total.to(device) for total in totals]).tolist() if totals else []
     return found
+
+
+def bit_sum(tensor: Tensor) -> Tensor:
+    """The bits of a tensor added up in words of 64, as far as they go, and the rest in words of its own size; ()."""
+    flat = tensor.contiguous().flatten()
+    by = 8 // flat.element_size()
+    whole = 0 if flat.storage_offset() % by else len(flat) // by * by
+    found = flat[whole:].view(WORDS[flat.element_size()]).sum(dtype=torch.int64)
+    return found + flat[:whole].view(torch.int64).sum() if whole else found
 
 
 def digest(numbers: Sequence[int]) -> int:

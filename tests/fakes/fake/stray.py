@@ -14,7 +14,7 @@ from fake.datamodule import FakeData
 
 
 class Flip(Callback):
-    """Flips the lowest bit of one number of `what` on `rank`, once `step` steps are done."""
+    """Flips a bit of one number of `what` on `rank`, once `step` steps are done."""
 
     def __init__(
         self, *, step: int, rank: int = 1, what: Literal["weights", "averages", "optimizer"] = "weights"
@@ -30,7 +30,7 @@ class Flip(Callback):
         tensor = self.target(trainer, pl_module)
         local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
         with torch.no_grad():
-            local.view(torch.int32).flatten()[:1].bitwise_xor_(1)
+            local.view(torch.int32).flatten()[:1].bitwise_xor_(1 << 20)
 
     def target(self, trainer: Trainer, task: LightningModule) -> Tensor:
         """A tensor of what is flipped."""

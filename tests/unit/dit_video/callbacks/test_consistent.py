@@ -70,7 +70,7 @@ def test_any_flipped_bit_changes_the_sum(dtype: torch.dtype) -> None:
         raw.flatten()[3 * raw.element_size()] ^= 1 << bit
         assert sums([tensor]) != before
         raw.flatten()[3 * raw.element_size()] ^= 1 << bit
-    assert sums([tensor.T, tensor]) == before * 2
+    assert sums([tensor, tensor[1:]])[0] == before[0]
 
 
 class Task(nn.Module):
