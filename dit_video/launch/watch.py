@@ -154,5 +154,6 @@ def guilty(hang: Hang, ranks: Sequence[Rank]) -> Cause:
         at = where(beats[who if who is not None else ranks[0].number])
         text = f"has not gone on for {hang.seconds:.0f} s {at}" + (f": {found.why}" if len(ranks) > 1 else "")
     beat = beats[who] if who is not None else min(beats.values(), key=lambda item: item.done)
-    own = tuple(frames.get(who, ())) if who is not None else ()
+    each = (f"rank {number}: {stack[0]}" for number, stack in frames.items() if stack)
+    own = tuple(frames.get(who, ()) if who is not None else each)
     return Cause(rank=who, kind=kind, name=kind, text=text, code=1, time=time.time(), beat=beat, frames=own)
