@@ -13,7 +13,7 @@ CAPTIONS ?=
 OUT ?=
 SECTIONS ?=
 KILLS ?= 200
-MINUTES ?= 6
+MINUTES ?= 5
 PY := .venv/bin/python
 STAMP := .venv/.stamp
 ONE_THREAD := OMP_NUM_THREADS=1

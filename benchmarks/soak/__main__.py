@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak [sections="kills goodput"] [kills=200] [minutes=6] [folder=outputs/soak]`."""
+"""`python -m benchmarks.soak [sections="kills goodput"] [kills=200] [minutes=5] [folder=outputs/soak]`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.soak import corpus, goodput, kills, places, worlds
+from benchmarks.soak import corpus, goodput, kills, places, sweeps, table, worlds
 from dit_video import log
 
-DEFAULTS = {"sections": "", "kills": "200", "minutes": "6", "folder": "outputs/soak"}
+DEFAULTS = {"sections": "", "kills": "200", "minutes": "5", "folder": "outputs/soak"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         began = time.time()
         log.say(f"--- {name}")
         figures = named[name]()
-        results.merge("soak", figures, minutes=round((time.time() - began) / 60, 1))
+        table.write(results.merge("soak", figures, minutes=round((time.time() - began) / 60, 1)))
 
 
 def settings(arguments: Sequence[str]) -> dict[str, str]:
@@ -48,8 +48,13 @@ def sections(folder: Path, given: Mapping[str, str]) -> dict[str, Callable[[], d
     return {
         "kills": lambda: {"kills": kills.measure(folder, data(), count=int(given["kills"]))},
         "places": lambda: {"places": places.measure(folder, data())},
-        "goodput": lambda: {"goodput": goodput.measure(folder, data(), minutes=float(given["minutes"]))},
         "worlds": lambda: {"worlds": worlds.measure(folder, data())},
+        "bit_flips": lambda: {"bit_flips": sweeps.bit_flips(folder)},
+        "saves": lambda: {"saves": sweeps.saves(folder)},
+        "failures": lambda: {"failures": sweeps.failures(folder)},
+        "signals": lambda: {"signals": sweeps.signals(folder)},
+        "not_finite": lambda: {"not_finite": sweeps.not_finite(folder)},
+        "goodput": lambda: {"goodput": goodput.measure(folder, data(), minutes=float(given["minutes"]))},
     }
 
 

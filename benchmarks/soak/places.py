@@ -18,12 +18,12 @@ SAMPLING = (
     "callbacks.samples={_target_: dit_video.callbacks.samples.Samples, dir: '${run.dir}', every_samples: 60, "
     "prompts: [a red circle], sampling: {_target_: dit_video.pipeline.denoise.Sampling, steps: 2}}",
 )
-CALLS = {  # a piece of the program, and which of its calls there may be
-    "in an accumulation window": ("dit_video.tasks.dit:DiTTask.training_step", range(2, 60, 2)),
-    "in the update": ("dit_video.optim.muon:Muon.step", range(2, 30)),
-    "in the update of the averages": ("dit_video.optim.ema:Ema.update", range(1, 30)),
-    "while sampling, averages swapped in": ("dit_video.callbacks.samples:Samples.make", (2, 4, 6)),
-    "while writing videos": ("dit_video.callbacks.samples:Samples.write", (1, 2, 3)),
+CALLS = {  # a piece of the program, and which of its calls there may be: a checkpoint comes every five steps
+    "in an accumulation window": ("dit_video.tasks.dit:DiTTask.training_step", range(8, 22, 2)),
+    "in the update": ("dit_video.optim.muon:Muon.step", range(4, 11)),
+    "in the update of the averages": ("dit_video.optim.ema:Ema.update", range(4, 11)),
+    "while sampling, averages swapped in": ("dit_video.callbacks.samples:Samples.make", (2,)),
+    "while writing videos": ("dit_video.callbacks.samples:Samples.write", (1,)),
     "while reading a checkpoint": ("dit_video.callbacks.checkpoint:Checkpoint.on_fit_start", (1,)),
 }
 SAVING = "while saving"
@@ -61,7 +61,7 @@ def plan(place: str, trial: Path, draw: random.Random) -> Callable[[int], Start]
             return Start(ranks=2, kill=Saving(trial, delay=delay, number=draw.randint(1, 2)))
         where, calls = CALLS[place]
         if where.endswith("on_fit_start") and number == 0:  # there is nothing to read yet
-            where, calls = CALLS["in the update"][0], range(12, 30)
+            where, calls = CALLS["in the update"][0], range(8, 11)
         call, after = draw.choice(list(calls)), draw.uniform(0, 0.01)
         what = f"{{_target_: fake.during.During, place: '{where}', call: {call}, after: {after:.4f}}}"
         return Start(ranks=2, more=(f"callbacks.during={what}",))

@@ -34,7 +34,21 @@ def measure(folder: Path, data: Path) -> dict[str, Any]:
     for name, layouts in PLANS.items():
         figures[name] = one(base / name, given, layouts, base / "oracle")
         log.say(f"worlds {WORLDS}, {name}: {figures[name]}")
-    return figures
+    return figures | {"workers": workers(base / "workers", given, base / "oracle")}
+
+
+def workers(trial: Path, given: list[str], oracle: Path) -> dict[str, int]:
+    """Another number of loader processes at every start."""
+    draw, counts = random.Random(3), (0, 3, 1)
+
+    def plan(number: int) -> Start:
+        more = (f"datamodules.workers={counts[number]}",)
+        enough = draw.randint(8, 12) + 10 * number
+        return Start(more=more, kill=None if number == len(counts) - 1 else lambda _: reached(trial, enough))
+
+    attempts = kills.survive(trial, given, plan=plan)
+    identical = not list(kills.differences(trial, oracle))
+    return {"changes": len(attempts) - 1, "identical": identical * (len(attempts) - 1)}
 
 
 def one(trial: Path, given: list[str], layouts: dict[int, tuple[str, ...]], oracle: Path) -> dict[str, Any]:
@@ -57,6 +71,7 @@ def one(trial: Path, given: list[str], layouts: dict[int, tuple[str, ...]], orac
     attempts = kills.survive(trial, given, plan=plan)
     equal = sum(same(trial / f"read{number}", trial / f"echo{number}.pt") for number in read)
     return {
+        "worlds": list(WORLDS),
         "changes": len(attempts) - 1,
         "reloads": len(read),
         "bit_equal": equal,
