@@ -5,9 +5,12 @@
 CLIPS is a folder of videos: the largest, cut to 2 s, are one corpus, the shapes of the quickstart the other. `pixels`
 is ours (read, verify, decode, scale, batch, float32 in the training process) against the same decoding and scaling with
 PyAV alone in as many processes, and against peers on the same files, who decode as the bare way does (peer.py).
-`latents` is ours (read, verify, pack) against reading the same bytes in the same order and making tensors of them with
-safetensors. All contestants are started first and then take turns, so that what else the machine does hits all alike;
-figures are medians over rounds, samples per second of wall and of CPU time (all processes of a contestant together).
+`latents` is ours (read, verify, pack, float32 and layout in the training process) against two ways of reading in the
+same order in as many processes, which hand nothing to another process: `reads` reads a sample's file and makes tensors
+of it with safetensors, as one must who does not know where in it they are; `parts` reads of it what ours reads, and
+makes nothing of it: a memcpy out of the page cache. All contestants are started first and then take turns, so that what
+else the machine does hits all alike; figures are medians over rounds, samples per second of wall and of CPU time (all
+processes of a contestant together).
 
 webdataset runs in this environment. Two need their own: `pip install --no-deps litdata==0.2.76` with torch, numpy, av,
 boto3, obstore, filelock, requests, tifffile and lightning-utilities; `pip install --no-deps mosaicml-streaming==0.13.0`

@@ -61,6 +61,7 @@ from dit_video.seeds import rng
 
 LEAST_SHARDS = 8
 LEAST_LONGEST = 16
+WORST = 51  # crf of H.264
 LEAK = 1 << 30  # bytes by which a process may grow over its sources before it is replaced
 
 
@@ -270,6 +271,8 @@ def curate(
     for key, (value, low) in least.items():
         if not value >= low:  # nor for a NaN
             raise ConfigError(f"{key}={value:g} must be at least {low}")
+    if crf > WORST:
+        raise ConfigError(f"crf={crf} must be at most {WORST}")
     cuts = Cuts(threshold=cut_threshold)
     rules = Rules(
         max_seconds=max_seconds,

@@ -103,6 +103,8 @@ def claim(path: Path, *, wait: bool = False) -> Claim | None:
             return Claim(place, handle)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), place.stat()):
+                for left in path.parent.glob(f".{path.stem}.*.tmp"):  # of one that was killed: no other makes them now
+                    left.unlink(missing_ok=True)
                 return Claim(place, handle)
         os.close(handle)  # who had it removed it meanwhile
 

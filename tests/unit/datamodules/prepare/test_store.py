@@ -139,3 +139,13 @@ def test_a_folder_that_refuses_is_one_line(code: int, tmp_path: Path, monkeypatc
         store.write_json(tmp_path / "deep" / "a.json", {})
     with pytest.raises(DataError, match="cannot be written to: refused"):
         store.claim(tmp_path / "deep" / "a.json")
+
+
+def test_who_claims_a_shard_sweeps_what_a_killed_one_left_of_it(tmp_path: Path) -> None:
+    left, others = [".000003.tar.7-ab.tmp", ".000003.parquet.7-cd.tmp"], [".000004.tar.7-ab.tmp", "000003.tar"]
+    for name in left + others:
+        (tmp_path / name).touch()
+    held = store.claim(tmp_path / "000003.parquet")
+    assert held is not None
+    held.release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
