@@ -65,8 +65,10 @@ def meet(folder: Path, rank: int, size: int, step: int) -> None:
 
 def alive(process: int) -> bool:
     """Whether a process still runs; 0 is one that is just being told of."""
-    path = Path(f"/proc/{process}/stat")
-    return not process or (path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z")
+    try:
+        return not process or Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # it has just gone
+        return False
 
 
 if __name__ == "__main__":
