@@ -12,6 +12,9 @@ from typing import Any
 
 from dit_video.errors import ConfigError
 
+SHARED = 4
+"""Processes that may share a core of this machine: enough to try a plan on a laptop."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -55,7 +58,7 @@ def asked(trainer: Mapping[str, Any], *, environment: Mapping[str, str] = os.env
         )
     accelerator = str(trainer.get("accelerator") or "auto")
     count = devices(trainer.get("devices", "auto"), accelerator=accelerator)
-    if accelerator == "cpu" and count > max(cores(), 2):
+    if accelerator == "cpu" and count > SHARED * cores():
         raise ConfigError(f"trainer.devices is {count} and this machine has {cores()} cores; lower it")
     return World(ranks=tuple(range(count)), size=count)
 

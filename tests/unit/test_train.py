@@ -171,7 +171,7 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
         ("run.ranks=8", "run.ranks=8 says nothing without a plan; add run.plan=true"),
         ("run.dir=/proc/nope", "run.dir=/proc/nope cannot be written to"),
         ("trainer=null", "trainer is not chosen"),
-        ("trainer.devices=99", "trainer.devices is 99 and this machine has"),
+        ("trainer.devices=9999", "trainer.devices is 9999 and this machine has"),
         ("trainer.accelerator=gpu", "set trainer=cpu"),
         ("trainer.precision=nonsense", "'nonsense'"),
         ("trainer._target_=os.system", "only names under"),
