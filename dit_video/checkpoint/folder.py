@@ -85,18 +85,18 @@ def put(
         _first(start, group)
         files = writer.write(temporary, pieces, group=group)
         _first(finish, group)
-    except (OSError, CheckpointError) as error:
+    except (OSError, CheckpointError, RuntimeError) as error:  # the last is torch's, of a process that is gone
         if not writer.distributed() or dist.get_rank() == 0:
             shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_message(folder, about, error)) from error
     return final
 
 
-def _message(folder: Path, about: About, error: OSError | CheckpointError) -> str:
+def _message(folder: Path, about: About, error: Exception) -> str:
     """One line: what is wrong in the system's words, what is kept, what mends it."""
     number = error.errno if isinstance(error, OSError) else None
     mend = MENDS.get(number or 0, "see to the disk of {}").format(folder)
-    what = (isinstance(error, OSError) and error.strerror) or str(error)
+    what = (isinstance(error, OSError) and error.strerror) or (f"{error}".splitlines() or [type(error).__name__])[0]
     seen = about.progress.samples_seen
     return f"the checkpoint at {seen} samples was not saved ({what}); the ones before it are kept: {mend}"
 
