@@ -8,8 +8,9 @@
 Why not torch's own engine (`torch.distributed.run`, read at 2.13): its restarts are counted over a whole run, so that a
 bug at a fixed step is looped on and a month of rare faults is not survived; after SIGTERM it waits 30 seconds for a
 save, then kills; whatever a rank's exit code, its own is 1 (2, 75 and 130 mean something here); it knows no hang but a
-timer that the training code must set; and its parent imports torch, for 2 seconds and 300 MB. `torchrun train.py` works
-nevertheless: there, and under srun, each rank watches itself alone, and whoever started it restarts it.
+timer that the training code must set; and its parent imports torch, for 2 seconds and 220 MB. `torchrun train.py` works
+nevertheless: there, and under srun, a rank is watched alone (on GPUs, or with `run.restarts` above 0) and restarted by
+whoever started it.
 
 Exit codes: 0 done, 2 a user's mistake, 75 stopped by a signal and saved, 130 ctrl-C; 128 + signal or 1 after a crash.
 """
