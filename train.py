@@ -171,6 +171,7 @@ def check_datasets(given: Any) -> None:
 
 def fit(cfg: DictConfig, *, raw: Any) -> None:
     """Make the parts, and train from where the run stands to run.samples; only the first process writes the folder."""
+    LISTENER.listen(*STOPPING)
     import torch
 
     from dit_video import checkpoint
