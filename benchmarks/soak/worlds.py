@@ -16,12 +16,16 @@ from benchmarks.soak import corpus
 from dit_video import checkpoint, log
 
 WORLDS = (2, 1, 4, 2)
-DDP = {
-    1: (),
-    2: corpus.TWO,
-    4: (*corpus.TWO, "trainer.num_nodes=2"),  # forked.group says so too
+FOUR = (*corpus.TWO, "trainer.num_nodes=2")  # so says forked.group
+PLANS: dict[str, dict[int, tuple[str, ...]]] = {
+    "replicas": {1: (), 2: corpus.TWO, 4: FOUR},
+    "shards": {1: (), 2: (*corpus.TWO, "parallel.shard=2"), 4: (*FOUR, "parallel.shard=2")},
+    "sequences": {
+        1: (),
+        2: (*corpus.TWO, "parallel.sequence=2"),
+        4: (*FOUR, "parallel.shard=2", "parallel.sequence=2"),
+    },
 }
-PLANS: dict[str, dict[int, tuple[str, ...]]] = {"replicas": DDP}
 
 
 def measure(folder: Path, data: Path) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class Record(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: ClipBatch | PackBatch, batch_idx: int
     ) -> Any:
         """Once a micro-batch, in one write, so that ranks may share the file; padding has no key."""
+        plan = getattr(trainer.strategy, "plan", None)
+        if plan is not None and trainer.global_rank % plan.sequence:  # its first rank has the same packs
+            return
         place, text = batch.place, io.StringIO()
         sources = batch.sources if isinstance(batch, PackBatch) else batch.keys
         who = (self.attempt, trainer.global_rank, f"{time.time():.4f}")
