@@ -138,7 +138,7 @@ def answers(
 def assign(mate: Mate, tasks: Iterator[Any], free: deque[int], given: deque[tuple[Mate, int | None]]) -> None:
     """Give a process the next task, if there is one, and a room for its answer, if one is free."""
     for task in tasks:
-        room = free.popleft() if free else None
+        room = free.pop() if free else None  # the one that was used last, which is still in the cache
         mate.send(pickle.dumps((room, task), protocol=5))
         given.append((mate, room))
         return
