@@ -26,6 +26,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks import tables
 from benchmarks.results import write
 from benchmarks.traffic import hollow_pack, measured_and_told
 from dit_video import log
@@ -40,7 +41,6 @@ from dit_video.parallel.rehearsal import TRAINING, memory
 from dit_video.parallel.volume import Traffic, Unit, attended, gathered, parted, traffic
 from dit_video.tasks.dit import DiTTask
 
-DOC = Path("docs/scaling.md")
 CONF = Path("conf/models/dit")
 LARGEST = {"channels": 32, "patch": 1, "width": 6144, "depth": 50, "heads": 48}  # 30B
 CLIPS = {"480p, 5 s": (32_768, 21), "720p, 5 s": (75_776, 21)}  # tokens of a pack of one clip, and its latent frames
@@ -174,7 +174,7 @@ def seconds(sent_bytes: float, *, ranks: int, stride: int, calls: int) -> float:
     return sent_bytes / speed + calls * ((ranks - nodes) * HOP + (nodes - 1) * LEAP)
 
 
-def row(model: Model, clip: str, plan: Plan, *, activations: float, tokens: int) -> Row:
+def row(model: Model, clip: str, plan: Plan, *, tokens: int, activations: float = 0.0) -> Row:
     """A plan's figures."""
     ranks, copies = plan.parameter_shards, plan.copies
     moved = traffic(model.units, plan, micros=1, half=True, tokens=tokens)
@@ -218,9 +218,22 @@ def all_rows(model: Model, clip: str) -> list[Row]:
 
 
 def best(rows: list[Row], *, gpus: int, room: float) -> Row | None:
-    """The fastest plan that fits; of equally fast ones the one that has most room."""
+    """Of the plans that fit and are within 1 % of the fastest, the one that communicates for the least time."""
     fitting = [one for one in rows if one.gpus == gpus and one.memory <= room and one.plan.data_ranks <= PACKS]
-    return max(fitting, key=lambda one: (round(one.useful / one.step / PEAK, 3), -one.memory), default=None)
+    fastest = max((one.useful / one.step for one in fitting), default=0.0)
+    close = [one for one in fitting if one.useful / one.step >= 0.99 * fastest]
+    return min(close, key=lambda one: one.hidden + one.trades, default=None)
+
+
+def volumes(model: Model) -> list[dict[str, Any]]:
+    """What is sent under plans of all kinds, a pack of the shorter clip each."""
+    clip = next(iter(CLIPS))
+    tokens = model.tokens(clip)
+    kinds = [Plan(shard=8), Plan(shard=128), Plan(shard=1024), Plan(replicate=128, shard=8)]
+    kinds += [Plan(replicate=16, shard=8, sequence=8)]
+    rows = [row(model, clip, plan.fill(plan.copies * plan.parameter_shards), tokens=tokens) for plan in kinds]
+    kept = ("model", "gpus", "plan", "sent, GB", "sent in all, GB")
+    return [{key: one.figures[key] for key in kept} for one in rows]
 
 
 def muon(model: Model) -> list[dict[str, Any]]:
@@ -236,14 +249,21 @@ def muon(model: Model) -> list[dict[str, Any]]:
     ]
 
 
+def told(one: Row) -> bool:
+    """Whether the comparison of plans on 128 GPUs has it."""
+    plan = one.plan
+    return one.gpus == 128 and plan.sequence in (1, 8) and plan.parameter_shards in (8, 32, 128)
+
+
 def main() -> None:
     """Compute, say, write."""
-    fits, ways, exchange, sizes = [], [], [], []
+    fits, ways, exchange, sizes, moved = [], [], [], [], []
     for model in models():
         log.say(f"{model.name}: {model.numbers / 1e9:.2f} G parameters")
         sizes.append({"model": model.name, "width": model.width, "depth": model.depth, "heads": model.heads})
-        sizes[-1] |= {"parameters, G": round(model.numbers / 1e9, 2)}
+        sizes[-1] |= {"parameters, 10^9": round(model.numbers / 1e9, 2)}
         exchange += muon(model)
+        moved += volumes(model)
         for clip in CLIPS:
             rows = all_rows(model, clip)
             for gpus in GPUS:
@@ -252,9 +272,10 @@ def main() -> None:
                     about = found.figures if found else {"model": model.name, "clip": clip, "gpus": gpus, "plan": ""}
                     fits.append({"room": name} | about)
             if model.name == "14B":
-                ways += [one.figures for one in rows if one.gpus == 128 and one.plan.data_ranks <= PACKS]
-    figures = {"sizes": sizes, "best": fits, "14B on 128 GPUs": ways, "muon": exchange, "measured": measured_and_told()}
-    write("scaling", figures)
+                ways += [one.figures for one in rows if told(one)]
+    figures = {"sizes": sizes, "volumes": moved, "best": fits, "14B on 128 GPUs": ways, "muon": exchange}
+    write("scaling", figures | {"measured": measured_and_told()})
+    tables.main()
 
 
 if __name__ == "__main__":

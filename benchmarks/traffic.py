@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from dit_video import log
 from dit_video.batch import Layout, PackBatch, Place
 from dit_video.models.dit import DiT
 from dit_video.models.text.encoder import TextEncoder
@@ -110,27 +109,26 @@ def counted(rank: int, plan: Plan, kind: Any, precision: str) -> dict[str, float
     return {kind: float(value) for kind, value in sent.bytes.items()}
 
 
-def in_group(rank: int, folder: str, *about: Any) -> None:
-    """`counted` in a process of its own, told by a file."""
+def in_group(rank: int, folder: str) -> None:
+    """`counted` of every plan of CHECKED in a process of its own, told by a file."""
     torch.set_num_threads(1)
-    meet = f"file://{folder}/meet"
-    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=RANKS)
-    torch.save(counted(rank, *about), Path(folder) / f"{rank}.pt")
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
+    counts = [counted(rank, plan.fill(RANKS), kind, precision) for plan, kind, precision in CHECKED]
+    torch.save(counts, Path(folder) / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
 def measured_and_told() -> list[dict[str, Any]]:
     """Every plan of CHECKED: bytes of the busiest rank by the formulas and as counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(in_group, (folder,), nprocs=RANKS)  # type: ignore[no-untyped-call]
+        counts = [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
     found = []
-    for plan, kind, precision in CHECKED:
+    for (plan, kind, precision), of_ranks in zip(CHECKED, zip(*counts, strict=True), strict=True):
         filled = plan.fill(RANKS)
-        with tempfile.TemporaryDirectory() as folder:
-            mp.spawn(in_group, (folder, filled, kind, precision), nprocs=RANKS)  # type: ignore[no-untyped-call]
-            counts = [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
-        most = {name: max(count.get(name, 0) for count in counts) for name in sorted({k for c in counts for k in c})}
+        most = {name: max(count.get(name, 0) for count in of_ranks) for name in of_ranks[0]}
         name = f"{filled.copies} x {filled.shard} x {filled.sequence}"
         about = {"plan": name, "recompute": plan.recompute, "optimizer": kind.__name__, "precision": precision}
         found.append(about | {"told": asdict(told(filled, kind, precision)), "counted": most})
-        log.say(str(found[-1]))
     return found

@@ -133,11 +133,11 @@ def held(memory: Memory) -> dict[str, int]:
 def ways(traffic: Traffic) -> dict[str, int]:
     """What a rank sends, by what for."""
     return {
-        "parameters between shards": traffic.gathers,
-        "gradients between shards": traffic.scatters,
-        "gradients between copies": traffic.copies,
-        "tokens between parts of a pack": traffic.trades,
-        "matrices of Muon": traffic.matrices,
+        "parameters": traffic.gathers,
+        "gradients": traffic.scatters,
+        "gradients to copies": traffic.copies,
+        "tokens": traffic.trades,
+        "matrices": traffic.matrices,
     }
 
 
