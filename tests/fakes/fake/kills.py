@@ -94,7 +94,8 @@ def survive(folder: Path, arguments: Sequence[str], *, plan: Callable[[int], Sta
             running.kill()
         done = running.done()
         killed = -signal.SIGKILL in running.codes()
-        attempts.append(Attempt(running.began, killed, killed and any((folder / RUN).glob("checkpoints/.*.part"))))
+        begun = [path.stat().st_mtime for path in (folder / RUN).glob("checkpoints/.*.part")]
+        attempts.append(Attempt(running.began, killed, killed and max(begun, default=0.0) >= running.began))
         if not killed:
             assert done.returncode == 0, done.stderr
             return attempts
