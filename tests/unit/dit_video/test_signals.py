@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,10 +46,17 @@ def test_a_second_interrupt_stops_at_once(listener: Listener) -> None:
 
 
 def test_a_fork_is_ended_as_ever(listener: Listener) -> None:
+    ready, there = os.pipe()
     child = os.fork()
     if not child:
-        signal.pause()
-        os._exit(0)
+        try:
+            os.write(there, b"x")
+            time.sleep(60)
+        finally:
+            os._exit(0)
+    os.read(ready, 1)
     os.kill(child, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     assert listener.code == 0
+    os.close(ready)
+    os.close(there)
