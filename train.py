@@ -262,9 +262,6 @@ def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
         trainer = make(cfg.trainer, **parts)
     except hydra.errors.InstantiationException as error:
         raise ConfigError(f"the trainer cannot be made: {error.__cause__}; set trainer=cpu or trainer.*") from error
-    cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > 4 * cores:
-        raise ConfigError(f"trainer.devices is {trainer.num_devices} and this machine has {cores} cores; lower it")
     plan = plan.fill(trainer.world_size)
     if plan.parameter_shards > 1 and not isinstance(trainer.strategy, MeshStrategy):
         raise ConfigError(

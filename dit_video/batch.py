@@ -76,7 +76,7 @@ class Layout(Movable):
     - `lengths`: tokens of each clip in order; they sum to n. Attention stays within a clip. Padding is a last clip of
       its own with weight 0.
 
-    A sequence rank holds a stretch of the tokens: then `position` and `frame` are of that stretch, all else of the whole.
+    A sequence rank holds a stretch of the tokens: `position` and `frame` are of that stretch, all else of the whole.
     """
 
     position: Tensor

@@ -3,13 +3,14 @@
 - The processes of a sequence group hold equal stretches of a pack's tokens. What works token by token runs as it is.
 - Around attention, an all-to-all trades tokens for heads: every process attends over the whole pack with its share of
   the heads, and another one trades back. Four exchanges a block and direction: q, k, v in, the output out.
-- Keys of a text are whole on every process: their heads are cut, nothing is sent.
+- Keys of a text are whole on every process, so tokens attend to their own clips' texts where they are: nothing is sent.
 - Each process counts the loss of its own tokens, so gradients are sums over the group, as over everything else.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,13 +70,24 @@ class Ulysses:
         """
         q, k = q.to(v.dtype), k.to(v.dtype)
         if len(k) == sum(k_lengths):
-            size, rank = dist.get_world_size(self.group), dist.get_rank(self.group)
-            mine = slice(rank * k.shape[1] // size, (rank + 1) * k.shape[1] // size)
-            k, v = k[:, mine], v[:, mine]
-        else:
-            k, v = to_heads(k, self.group), to_heads(v, self.group)
-        out = self.attend(to_heads(q, self.group), k, v, q_lengths, k_lengths)
-        return to_tokens(out, self.group)
+            return self.to_whole(q, k, v, q_lengths, k_lengths)
+        traded = [to_heads(x, self.group) for x in (q, k, v)]
+        return to_tokens(self.attend(*traded, q_lengths, k_lengths), self.group)
+
+    def to_whole(self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
+        """Attention from this process's tokens to the keys of their clips."""
+        own = overlaps(q_lengths, rank=dist.get_rank(self.group), size=dist.get_world_size(self.group))
+        clips = [clip for clip, count in enumerate(own) if count]
+        first, last = clips[0], clips[-1] + 1
+        keys = slice(sum(k_lengths[:first]), sum(k_lengths[:last]))
+        return self.attend(q, k[keys], v[keys], own[first:last], k_lengths[first:last])
+
+
+def overlaps(lengths: Sequence[int], *, rank: int, size: int) -> list[int]:
+    """How many tokens of each clip lie in part `rank` of `size` equal parts of the pack."""
+    ends = list(accumulate(lengths))
+    begin, end = (at * ends[-1] // size for at in (rank, rank + 1))
+    return [max(min(last, end) - max(last - n, begin), 0) for last, n in zip(ends, lengths, strict=True)]
 
 
 def attending(model: nn.Module) -> list[Any]:

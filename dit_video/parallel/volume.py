@@ -108,12 +108,12 @@ def gathered(found: Sequence[Unit], *, ranks: int, half: bool) -> int:
 
 
 def attended(models: Iterable[nn.Module], run: Callable[[], object]) -> int:
-    """Numbers of tokens that attention takes and gives (q, k, v, output; not of texts) when `run` runs the models."""
+    """Numbers of tokens that attention within clips takes and gives (q, k, v, output) when `run` runs the models."""
     sizes: list[int] = []
 
     def attend(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
         del k
-        sizes.append(q.numel() * (4 if q_lengths is k_lengths else 2))
+        sizes.append(4 * q.numel() * (q_lengths is k_lengths))
         return torch.empty_like(q, dtype=v.dtype)
 
     with swapped((module for model in models for module in model.modules() if hasattr(module, "attend")), attend):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.testing import assert_close
 
 from dit_video.ops.attention import segmented
-from dit_video.parallel.sequence import Ulysses, stretch, to_heads, to_tokens
+from dit_video.parallel.sequence import Ulysses, overlaps, stretch, to_heads, to_tokens
 from dit_video.seeds import generator
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
@@ -56,6 +57,13 @@ def there_and_back(rank: int, world: int) -> None:
     heads = to_heads(mine, group)
     assert_close(heads, x[:, rank * 4 // world : (rank + 1) * 4 // world])
     assert torch.equal(to_tokens(heads, group), mine)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 12])
+def test_parts_overlap_with_all_tokens_once(size: int) -> None:
+    parts = [overlaps(LENGTHS, rank=rank, size=size) for rank in range(size)]
+    assert [sum(part) for part in parts] == [12 // size] * size
+    assert [sum(counts) for counts in zip(*parts, strict=True)] == list(LENGTHS)
 
 
 def test_attention_over_two_and_four_processes_is_attention() -> None:

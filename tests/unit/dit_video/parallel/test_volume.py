@@ -78,7 +78,7 @@ def test_attention_is_given_back_and_texts_do_not_count() -> None:
         made.build()
         before = [block.attn.attend for block in made.dit.layers]
         tokens = attended(made.children(), lambda: made.rehearse(hollow_pack(20, 5, inside=3)))
-    assert tokens == 3 * (4 + 2) * 20 * 40  # blocks; q, k, v, out of one and q, out of the other; tokens; width
+    assert tokens == 3 * 4 * 20 * 40  # blocks; q, k, v, out; tokens; width
     assert [block.attn.attend for block in made.dit.layers] == before
 
 
