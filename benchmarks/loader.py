@@ -8,9 +8,11 @@ PyAV alone in as many processes, and against peers on the same files, who decode
 `latents` is ours (read, verify, pack, float32 and layout in the training process) against two ways of reading in the
 same order in as many processes, which hand nothing to another process: `reads` reads a sample's file and makes tensors
 of it with safetensors, as one must who does not know where in it they are; `parts` reads of it what ours reads, and
-makes nothing of it: a memcpy out of the page cache. All contestants are started first and then take turns, so that what
-else the machine does hits all alike; figures are medians over rounds, samples per second of wall and of CPU time (all
-processes of a contestant together).
+makes nothing of it: a memcpy out of the page cache. `moved` is the floor of any loader that delivers what ours does: it
+reads what ours reads, checks it, turns it into tokens, widens them to float32 and copies the layout, with all plans
+made before the clock starts and nothing sent between processes. All contestants are started first and then take turns,
+so that what else the machine does hits all alike; figures are medians over rounds, samples per second of wall and of
+CPU time (all processes of a contestant together).
 
 webdataset runs in this environment. Two need their own: `pip install --no-deps litdata==0.2.76` with torch, numpy, av,
 boto3, obstore, filelock, requests, tifffile and lightning-utilities; `pip install --no-deps mosaicml-streaming==0.13.0`
@@ -33,10 +35,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
+from xxhash import xxh3_128_digest
 
 from benchmarks import peer
 from benchmarks.results import write
@@ -51,6 +55,7 @@ from datamodules.shapes.corpus import write_corpus
 from dit_video import log
 from dit_video.media.fit import covering
 from dit_video.media.probe import probe
+from dit_video.ops.layout import lay
 from dit_video.shapes import Compression
 
 WORKERS = (1, 2)
@@ -178,6 +183,36 @@ def parts(folder: Path, name: str, workers: int, samples: int) -> tuple[float, f
     return (*peer.shares(work, workers=workers), samples)
 
 
+def moved(folder: Path, name: str, workers: int, samples: int) -> tuple[float, float, int]:
+    """The bytes of ours alone: read, checked, turned, widened and laid out, each pack in the process that read it."""
+    data = latents_of(folder, name, workers=0)
+    ours, packs, count = data.loader, [], 0
+    for micro in data.train_dataloader().micros:
+        for pack in micro.packs:
+            read = [(ours.wanted(item), ours.members(item, ours.wanted(item))) for item in pack.items]
+            packs.append((read, [ours.outline(item, sound=True) for item in pack.items]))
+            count += len(pack.items)
+        if count >= samples:
+            break
+    files = {path: Path(path).open("rb") for read, _ in packs for _, some in read for path, _, _, _ in some}  # noqa: SIM115
+
+    def work(number: int, of: int) -> None:
+        tokens = np.zeros((data.length, data.channels * data.patch**2), np.uint16)
+        for read, clips in packs[number::of]:
+            first = 0
+            for shapes, some in read:
+                for shape, (path, offset, size, _) in zip(shapes.values(), some, strict=True):
+                    got = os.pread(files[path].fileno(), size, offset)
+                    xxh3_128_digest(got)
+                    rows = np.frombuffer(got, np.uint16).reshape(shape[0], -1)[:, : len(tokens) - first]
+                    cv2.transpose(np.ascontiguousarray(rows), tokens[first : first + rows.shape[1]])
+                    first += rows.shape[1]
+            torch.from_numpy(tokens).view(torch.float16).float()
+            lay(clips)
+
+    return (*peer.shares(work, workers=workers), count)
+
+
 def ordered(data: LatentData, samples: int) -> list[Item]:
     """The first samples of a run."""
     found: list[Item] = []
@@ -249,7 +284,7 @@ def measure(name: str, folder: Path, peers: Mapping[str, str], *, rounds: int) -
                 kind: Contestant(python, "benchmarks/peer.py", kind, str(folder)) for kind, python in others.items()
             }
         else:
-            racing |= {kind: mine(kind, str(folder), name) for kind in ("reads", "parts")}
+            racing |= {kind: mine(kind, str(folder), name) for kind in ("reads", "parts", "moved")}
         try:
             rates = race(racing, samples=count, rounds=rounds)
         finally:
@@ -268,7 +303,7 @@ def measure(name: str, folder: Path, peers: Mapping[str, str], *, rounds: int) -
 def main(arguments: list[str]) -> None:
     """Be one of our contestants, or make the corpora and measure."""
     torch.set_num_threads(1)
-    ours: tuple[Callable[..., tuple[float, float, int]], ...] = (pixels, latents, reads, parts)
+    ours: tuple[Callable[..., tuple[float, float, int]], ...] = (pixels, latents, reads, parts, moved)
     named = {made.__name__: made for made in ours}
     if arguments[0] in named:
         peer.serve(partial(named[arguments[0]], Path(arguments[1]), arguments[2]))
