@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning import LightningDataModule
 
-from datamodules.dataset import captions, index
+from datamodules.dataset import captions, index, sidecars
 from datamodules.dataset.captions import caption_tables
 from datamodules.dataset.choose import Chosen, announce, choose
 from datamodules.dataset.filter import score_tables
-from datamodules.dataset.index import Index, LatentIndex
+from datamodules.dataset.index import Index
+from datamodules.dataset.sidecars import LatentIndex
 from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
 from datamodules.loading.tokens import PackLoader
@@ -107,7 +108,7 @@ class LatentData(LightningDataModule):
 
     def recipe(self) -> list[str]:
         """The parts of the sidecar's recipe that decide its contents; DataError where it is missing."""
-        found = index.agreed(tuple(self.datasets), self.name)
+        found = sidecars.agreed(tuple(self.datasets), self.name)
         return [str(part) for part in sorted(found.items()) if part[0] not in {"vae", "dataset_fingerprint"}]
 
     def begin(self, step: int, samples: int, rank: int, ranks: int) -> None:
@@ -123,7 +124,7 @@ class LatentData(LightningDataModule):
     @cached_property
     def latents(self) -> LatentIndex:
         """The sidecar's index."""
-        return index.load_latents(self.index, self.name)
+        return sidecars.load_latents(self.index, self.name)
 
     @cached_property
     def channels(self) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules.dataset.columns import Texts
-from datamodules.dataset.index import Index, load_captions
+from datamodules.dataset.index import Index
+from datamodules.dataset.sidecars import load_captions
 from dit_video.errors import ConfigError
 from dit_video.seeds import level
 

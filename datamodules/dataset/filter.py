@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.files import storage
 from dit_video import config, log
 from dit_video.errors import ConfigError, DataError
@@ -136,7 +136,7 @@ def score(found: Index, name: str) -> Scores:
             )
         listed = near if near.startswith("there is") else f"{near} There are {', '.join(choices)}"
         raise ConfigError(f"{KEY}.{name} is not a score; {listed}")
-    return index.load_score(found, name)
+    return sidecars.load_score(found, name)
 
 
 def known(found: Index, asked: str = "") -> list[str]:

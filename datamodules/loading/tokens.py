@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from datamodules.dataset.index import Index, LatentIndex
+from datamodules.dataset.index import Index
+from datamodules.dataset.sidecars import LatentIndex
 from datamodules.files.shards import Member, Shards
 from datamodules.files.storage import DamagedError
 from datamodules.loading.guard import Guard

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.files import storage
 from datamodules.prepare import near, rows, store
 from dit_video import log
@@ -78,7 +78,7 @@ def load_hashes(found: index.Index) -> tuple[NDArray[np.uint64], NDArray[np.bool
     import pyarrow.compute as pc
 
     folder = storage.join(found.folders[0], "index")
-    table, _ = index.sidecar(folder, shards=index.shards_of(found)[0], wanted=["hashes", "contrast"])
+    table, _ = sidecars.read(folder, shards=index.shards_of(found)[0], wanted=["hashes", "contrast"])
     if table is None or "hashes" not in table.column_names:
         raise DataError(f"{found.folders[0]} was curated without hashes, by an earlier version; curate again")
     lists = table["hashes"].combine_chunks()

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 from xxhash import xxh3_128_digest
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.dataset.buckets import Buckets, buckets
 from datamodules.loading.pixels import ClipLoader
 from datamodules.loading.tokens import parts
@@ -121,7 +121,7 @@ def latent_schema() -> Any:
 
     whole = [(name, pa.int64()) for name in ("frames", "height", "width")]
     places = [("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
-    return pa.schema([("key", pa.string()), *whole, ("tails", pa.list_(pa.int64())), *places, *index.parts_schema()])
+    return pa.schema([("key", pa.string()), *whole, ("tails", pa.list_(pa.int64())), *places, *sidecars.parts_schema()])
 
 
 def encode(

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.dataset.buckets import Buckets, buckets
 from datamodules.prepare import rows, store
 from datamodules.prepare.captions import check_name, sidecar_schema
@@ -88,7 +88,7 @@ def recaption(
 def existing(found: index.Index, keep: str) -> dict[str, Row]:
     """Rows of the sidecar captions/KEEP by key; DataError where there is none."""
     columns, folder = ["key", "text", "model", "created"], f"{found.folders[0]}/captions/{keep}"
-    listed, _ = index.sidecar(folder, shards=index.shards_of(found)[0], wanted=columns)
+    listed, _ = sidecars.read(folder, shards=index.shards_of(found)[0], wanted=columns)
     if listed is None:
         raise DataError(f"{found.folders[0]} has no captions/{keep}; make them with step=captions, or leave keep out")
     return {row["key"]: row for row in listed.select(columns).to_pylist()}

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.files.shards import Shards
 from datamodules.loading.guard import Guard
 from datamodules.loading.pixels import VIDEO, reduced
@@ -202,7 +202,7 @@ def score(
         raise ConfigError("there is nothing to score; give captions=NAME, prompts.NAME=TEXT or head=FILE")
     store.share(part, ())
     found = rows.load(dataset)
-    texts = None if captions is None else index.load_captions(found, captions)
+    texts = None if captions is None else sidecars.load_captions(found, captions)
     clip = load(model, device=device_of(device))
     width = clip.texts(["a"]).shape[1]
     job = Job(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ def read_csv(path: Path) -> dict[str, str]:
 def read(dataset: Path, truth: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Key, file, source and dense caption of every sample, and the truth of its file where there is one."""
     found = index.load(dataset)
-    short = index.load_captions(found, "source")
-    dense = index.load_captions(found, "dense") if (dataset / "captions" / "dense").is_dir() else short
+    short = sidecars.load_captions(found, "source")
+    dense = sidecars.load_captions(found, "dense") if (dataset / "captions" / "dense").is_dir() else short
     rows = zip(found.key, found.source, short, dense, strict=True)
     return [
         {"key": key, "file": file, "source": source or "", "dense": told or "", "truth": (truth or {}).get(file)}

@@ -13,7 +13,7 @@ from datamodules.dataset.columns import Texts
 from datamodules.report.figures import count, many, percent
 from datamodules.report.histogram import Axis, histogram, shares
 from datamodules.report.page import absent, note
-from datamodules.report.tables import aligned_texts, sidecars
+from datamodules.report.tables import aligned_texts, sidecar_names
 from dit_video.errors import DataError
 from dit_video.seeds import rng
 
@@ -57,7 +57,7 @@ class Kind:
 def kinds(dataset: Dataset) -> tuple[list[Kind], dict[str, str]]:
     """The captions of every name, and of the names that cannot be read why."""
     source = dataset.texts["caption"]
-    tables: dict[str, Any] = {SOURCE: source} | dict.fromkeys(sidecars(dataset.folder, "captions"))
+    tables: dict[str, Any] = {SOURCE: source} | dict.fromkeys(sidecar_names(dataset.folder, "captions"))
     found, damaged, rows = [], {}, picked(dataset)
     for name in tables:
         try:

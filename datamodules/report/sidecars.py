@@ -10,7 +10,7 @@ from datamodules.dataset import index
 from datamodules.files import storage
 from datamodules.report.figures import count, volume
 from datamodules.report.page import absent, note
-from datamodules.report.tables import entries, sidecars
+from datamodules.report.tables import entries, sidecar_names
 from dit_video.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Sidecar:
 
 def find(dataset: Dataset) -> list[Sidecar]:
     """All sidecars of a dataset."""
-    return [one(dataset, f"{kind}/{name}") for kind in KINDS for name in sidecars(dataset.folder, kind)]
+    return [one(dataset, f"{kind}/{name}") for kind in KINDS for name in sidecar_names(dataset.folder, kind)]
 
 
 def one(dataset: Dataset, name: str) -> Sidecar:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.dataset.columns import Texts
 from datamodules.files import storage
 from dit_video.errors import DataError
@@ -125,7 +125,7 @@ def load(dataset: str) -> Dataset:
     about = index.describe(dataset)
     shards = int(about["shards"])
     wanted = [name for name in names(dataset, "index", shards) if name not in UNREAD]
-    rows, missing = index.sidecar(storage.join(dataset, "index"), shards=shards, wanted=wanted)
+    rows, missing = sidecars.read(storage.join(dataset, "index"), shards=shards, wanted=wanted)
     if rows is None or missing or rows.num_rows != about["samples"]:
         found = 0 if rows is None else rows.num_rows
         raise DataError(
@@ -135,7 +135,7 @@ def load(dataset: str) -> Dataset:
     texts = {name: Texts(rows[name]) for name in TEXTS}
     scores = {name: real(rows[name]) for name in rows.column_names if is_score(rows, name)}
     damaged: dict[str, str] = {}
-    for kind in sidecars(dataset, "scores"):
+    for kind in sidecar_names(dataset, "scores"):
         try:
             scores |= aligned_scores(dataset, kind, shards=shards, keys=texts["key"])
         except DataError as error:
@@ -172,7 +172,7 @@ def is_score(rows: pyarrow.Table, name: str) -> bool:
 
 def aligned_scores(dataset: str, kind: str, *, shards: int, keys: Texts) -> dict[str, Real]:
     """The columns of scores/KIND in the rows of the index, as `kind.column`."""
-    rows, _ = index.sidecar(storage.join(dataset, "scores", kind), shards=shards)
+    rows, _ = sidecars.read(storage.join(dataset, "scores", kind), shards=shards)
     if rows is None or "key" not in rows.column_names:
         return {}
     at = keys.places(Texts(rows["key"]))
@@ -189,7 +189,7 @@ def aligned_texts(dataset: Dataset, name: str) -> tuple[Texts, pyarrow.Table]:
     import pyarrow as pa
 
     folder = storage.join(dataset.folder, "captions", name)
-    rows, _ = index.sidecar(folder, shards=dataset.shards, wanted=["key", "text", "model", "created"])
+    rows, _ = sidecars.read(folder, shards=dataset.shards, wanted=["key", "text", "model", "created"])
     if rows is None or "text" not in rows.column_names:
         raise DataError(f"{folder} has no tables with the columns key, text; make them again")
     at, texts = dataset.texts["key"].places(Texts(rows["key"])), Texts(rows["text"])
@@ -223,7 +223,7 @@ def refused(dataset: str, shards: int) -> Refused:
     )
 
 
-def sidecars(dataset: str, kind: str) -> list[str]:
+def sidecar_names(dataset: str, kind: str) -> list[str]:
     """Names of the sidecars of a kind (captions, scores, latents, text)."""
     return sorted(name for name, folder, _ in entries(storage.join(dataset, kind)) if folder)
 

@@ -71,8 +71,8 @@ class Ulysses:
         q, k = q.to(v.dtype), k.to(v.dtype)
         if len(k) == sum(k_lengths):
             return self.to_whole(q, k, v, q_lengths, k_lengths)
-        traded = [to_heads(x, self.group) for x in (q, k, v)]
-        return to_tokens(self.attend(*traded, q_lengths, k_lengths), self.group)
+        q, k, v = (to_heads(x, self.group) for x in (q, k, v))
+        return to_tokens(self.attend(q, k, v, q_lengths, k_lengths), self.group)
 
     def to_whole(self, q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
         """Attention from this process's tokens to the keys of their clips."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.latents import LatentData
 from dit_video.batch import PackBatch
 from dit_video.errors import ConfigError
@@ -106,7 +106,7 @@ def test_every_pattern_occurs_and_suffixes_repeat_a_time(finished: Path) -> None
 
 def test_damage_keeps_the_order_and_loses_its_weight(dataset: Path) -> None:
     whole = batches(data(dataset))
-    latents = index.load_latents(index.load(dataset), "vae")
+    latents = sidecars.load_latents(index.load(dataset), "vae")
     victim = whole[0].keys[0]
     row = index.load(dataset).key.index(victim)
     path = Path(index.load(dataset).tar(row, f"latents/{latents.name}"))

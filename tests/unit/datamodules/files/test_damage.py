@@ -15,7 +15,7 @@ import pytest
 import torch
 from fake.web import serve
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.files.shards import Member, Shards
 from datamodules.latents import LatentData
 from datamodules.order.packs import Item
@@ -241,7 +241,7 @@ def test_a_shard_that_a_server_lost_keeps_the_order_too(dataset: Path, finished:
 def test_a_damaged_table_is_one_line_or_changes_nothing(path: str, dataset: Path) -> None:
     def load() -> tuple[list[str], list[str], list[int]]:
         found = index.load(dataset)
-        latents = index.load_latents(found, "vae")
+        latents = sidecars.load_latents(found, "vae")
         return found.sha256.to_list(), latents.sha256.to_list(), latents.offset.tolist()
 
     file, sound, rng = dataset / path, load(), random.Random(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.prepare.captions import captions
 from dit_video.errors import ConfigError, DataError
 
@@ -13,7 +13,7 @@ def test_listed_sources_get_their_caption(dataset: Path, tmp_path: Path) -> None
     (tmp_path / "full.csv").write_text('file,caption\n00.mp4,"one, two"\nraw/deep/1.png,three\nabsent.mp4,x\n')
     captions(dataset=str(dataset), captions_csv=str(tmp_path / "full.csv"), name="full")
     found = index.load(dataset)
-    texts = dict(zip(found.source, index.load_captions(found, "full"), strict=True))
+    texts = dict(zip(found.source, sidecars.load_captions(found, "full"), strict=True))
     assert texts.pop("00.mp4") == "one, two"
     assert texts.pop("deep/1.png") == "three"
     assert set(texts.values()) == {None}
@@ -24,7 +24,7 @@ def test_parts_make_the_whole(dataset: Path, tmp_path: Path) -> None:
     for part in ("0/2", "1/2"):
         captions(dataset=str(dataset), captions_csv=str(tmp_path / "full.csv"), name="full", part=part)
     found = index.load(dataset)
-    assert [text for text in index.load_captions(found, "full") if text] == ["one"]
+    assert [text for text in sidecars.load_captions(found, "full") if text] == ["one"]
     assert len([*(dataset / "captions" / "full").glob("*.parquet")]) == 8
 
 

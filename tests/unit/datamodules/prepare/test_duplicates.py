@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.dataset.filter import keep
 from datamodules.prepare.curate import curate
 from datamodules.prepare.duplicates import duplicates
@@ -55,7 +55,7 @@ def test_the_largest_then_the_longest_of_a_group_is_kept(dataset: Path) -> None:
         hashes[copy] = [value ^ bits for value in hashes[long]]
     plant(dataset, hashes)
     duplicates(dataset=str(dataset))
-    copy, group, distance = (index.load_score(found, f"duplicates.{name}") for name in ("copy", "group", "distance"))
+    copy, group, distance = (sidecars.load_score(found, f"duplicates.{name}") for name in ("copy", "group", "distance"))
     assert sorted(np.flatnonzero(copy)) == sorted([small, short])
     assert np.flatnonzero(group == 0).tolist() == sorted([small, short, long])
     assert (group >= 0).sum() == 3
@@ -74,7 +74,7 @@ def test_flat_pictures_are_no_group(dataset: Path) -> None:
         hashes[row], contrast[row] = hashes[clips[5]], 0.005
     plant(dataset, hashes, contrast)
     duplicates(dataset=str(dataset))
-    assert not index.load_score(found, "duplicates.copy").any()
+    assert not sidecars.load_score(found, "duplicates.copy").any()
 
 
 def test_one_hash_is_less_evidence_than_three(dataset: Path) -> None:
@@ -85,11 +85,11 @@ def test_one_hash_is_less_evidence_than_three(dataset: Path) -> None:
         hashes[rows[1]] = [value ^ 0b1111111 for value in hashes[rows[0]]]
     plant(dataset, hashes)
     duplicates(dataset=str(dataset))
-    copy = index.load_score(found, "duplicates.copy")
+    copy = sidecars.load_score(found, "duplicates.copy")
     assert copy[clips].sum() == 1
     assert copy[images].sum() == 0
     duplicates(dataset=str(dataset), image_distance=7)
-    assert index.load_score(found, "duplicates.copy")[images].sum() == 1
+    assert sidecars.load_score(found, "duplicates.copy")[images].sum() == 1
 
 
 def test_a_rerun_with_the_same_settings_does_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +134,7 @@ def test_copies_are_found_whatever_was_done_to_them_and_wherever_they_lie(tmp_pa
     duplicates(dataset=str(tmp_path / "made"))
     found = index.load(tmp_path / "made")
     assert len(set(found.shard.tolist())) > 1
-    copy, group = index.load_score(found, "duplicates.copy"), index.load_score(found, "duplicates.group")
+    copy, group = sidecars.load_score(found, "duplicates.copy"), sidecars.load_score(found, "duplicates.group")
     kinds = {row: Path(source).stem.split("_") for row, source in enumerate(found.source.to_list())}
     for seed in range(6):
         mine = [row for row, (name, _) in kinds.items() if name == str(seed)]

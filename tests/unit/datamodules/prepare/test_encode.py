@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load
 from xxhash import xxh3_128_digest
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.files.shards import Shards
 from datamodules.loading.pixels import to_video
 from datamodules.prepare import encode, rows
@@ -46,7 +46,7 @@ def test_tails() -> None:
 def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
     found = index.load(dataset)
     encode_with(Pool(2.0), found, RECIPE, name="two", batch=3, device=CPU, workers=0)
-    latents = index.load_latents(found, "two")
+    latents = sidecars.load_latents(found, "two")
     from datamodules.dataset.buckets import listed
 
     loader, shards = reader(found, listed(SIZES, time=4, multiple=8), 12.0), Shards()
@@ -102,7 +102,7 @@ def test_another_dataset_in_the_folder_is_refused_at_encoding_and_at_training(da
     with pytest.raises(ConfigError, match=r"another dataset in this folder.*name=NAME"):
         encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0)
     with pytest.raises(DataError, match="encoded from another dataset"):
-        index.load_latents(found, "x")
+        sidecars.load_latents(found, "x")
 
 
 def test_parts_make_the_whole_and_training_waits_for_all(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,11 +111,11 @@ def test_parts_make_the_whole_and_training_waits_for_all(dataset: Path, capsys: 
     made = sorted(int(path.stem) for path in (dataset / "latents" / "x").glob("*.parquet"))
     assert made == [shard for shard in range(8) if shard % 3 == 1]
     with pytest.raises(DataError, match=f"lacks {8 - len(made)} shards"):
-        index.load_latents(found, "x")
+        sidecars.load_latents(found, "x")
     for part in ("0/3", "2/3"):
         encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, part=part)
     assert "all 8 shards stand" in capsys.readouterr().out
-    assert index.load_latents(found, "x").frames.tolist() == index.load_latents(found, "vae").frames.tolist()
+    assert sidecars.load_latents(found, "x").frames.tolist() == sidecars.load_latents(found, "vae").frames.tolist()
 
 
 def test_a_damaged_clip_has_no_latent_and_its_reason_is_kept(dataset: Path) -> None:
@@ -126,5 +126,5 @@ def test_a_damaged_clip_has_no_latent_and_its_reason_is_kept(dataset: Path) -> N
     content[int(found.offset[row]) + 50] ^= 255
     tar.write_bytes(bytes(content))
     encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, max_bad_fraction=0.1)
-    assert [at for at, frames in enumerate(index.load_latents(found, "x").frames) if not frames] == [row]
+    assert [at for at, frames in enumerate(sidecars.load_latents(found, "x").frames) if not frames] == [row]
     assert "not those of the index" in rows.damaged(dataset / "latents" / "x", range(8))[found.key[row]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.prepare.captions import write_sidecar
 from datamodules.prepare.recaption import Job, existing, read_as, recaption, run
 from dit_video.errors import ConfigError, DataError
@@ -38,7 +38,9 @@ def test_every_clip_gets_the_caption_of_its_own_pixels(dataset: Path) -> None:
     describe(dataset, words)
     found = index.load(dataset)
     shapes = read_as(found, SETTINGS).shapes
-    assert index.load_captions(found, "dense").to_list() == [None if shape is None else str(shape) for shape in shapes]
+    assert sidecars.load_captions(found, "dense").to_list() == [
+        None if shape is None else str(shape) for shape in shapes
+    ]
     assert words.seen == sum(shape is not None for shape in shapes)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from datamodules.dataset import index
+from datamodules.dataset import index, sidecars
 from datamodules.dataset.filter import keep
 from datamodules.files.shards import Shards
 from datamodules.prepare.captions import write_sidecar
@@ -39,7 +39,7 @@ def test_scores_are_means_over_frames(dataset: Path, tiny_clip: Path, tmp_path: 
     found = scored(dataset, tiny_clip, prompts=PROMPTS, head=str(head), frames=3, batch=5)
     clip = load(str(tiny_clip), device=CPU)
     reader = Frames(found=found, shards=Shards(), count=3, prepare=clip.prepare)
-    columns = {name: index.load_score(found, f"clip.{name}") for name in ("caption", "quality", "good", "rating")}
+    columns = {name: sidecars.load_score(found, f"clip.{name}") for name in ("caption", "quality", "good", "rating")}
     good, pair = clip.texts(["good"]), clip.texts(["good clip", "bad clip"])
     for row in range(0, len(found), 4):
         images = reader.read(row)
@@ -80,7 +80,7 @@ def test_a_caption_that_is_missing_is_unknown(dataset: Path, tiny_clip: Path) ->
         keys = [found.key[row] for row in first] if shard == 0 else []
         write_sidecar(dataset, "dense", shard=shard, keys=keys, texts=["one two"] * len(keys), model="test")
     scored(dataset, tiny_clip, captions="dense", frames=1)
-    values = index.load_score(found, "clip.caption")
+    values = sidecars.load_score(found, "clip.caption")
     assert np.flatnonzero(~np.isnan(values)).tolist() == first.tolist()
 
 
