@@ -56,16 +56,16 @@ def test_what_was_refused_has_its_picture(dataset: Path) -> None:
 
 
 def test_sidecars_are_the_folders_there_are(dataset: Path) -> None:
-    assert tables.sidecars(str(dataset), "latents") == ["vae"]
-    assert tables.sidecars(str(dataset), "absent") == []
+    assert tables.sidecar_names(str(dataset), "latents") == ["vae"]
+    assert tables.sidecar_names(str(dataset), "absent") == []
 
 
 def test_sidecars_of_a_url_are_listed(dataset: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(dataset), "/made", recursive=True)
     try:
-        assert tables.sidecars("memory://made", "latents") == ["vae"]
-        assert tables.sidecars("memory://made", "absent") == []
+        assert tables.sidecar_names("memory://made", "latents") == ["vae"]
+        assert tables.sidecar_names("memory://made", "absent") == []
         sizes = {name: size for name, _, size in tables.entries("memory://made/index")}
         assert sizes == {name: size for name, _, size in tables.entries(str(dataset / "index"))}
     finally:
