@@ -6,6 +6,7 @@ models to `spread` in `configure_model`, the only place where Lightning meets sh
 
 from __future__ import annotations
 
+import resource
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ class MeshStrategy(ModelParallelStrategy):
         """Join the group of processes and lay the plan over it, once: train.py does so before Lightning."""
         if self.mesh is not None:
             return
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # gloo opens a socket to every process, for each group
         ParallelStrategy.setup_environment(self)
         kind = self.root_device.type
         self._process_group_backend = "gloo" if kind == "cpu" else f"cpu:gloo,{kind}:nccl"

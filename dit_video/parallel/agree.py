@@ -13,8 +13,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-_groups: dict[int, dist.ProcessGroup] = {}
-"""The control group of each default group, by the latter's id: a new group of processes has a new one."""
+_groups: list[tuple[dist.ProcessGroup, dist.ProcessGroup]] = []
+"""The default group and its control group: another default group has another."""
 
 
 def alone() -> bool:
@@ -31,13 +31,13 @@ def control() -> dist.ProcessGroup | None:
     """The group of this module, made at its first use, which must be the same moment on all processes."""
     if alone():
         return None
-    key = id(dist.group.WORLD)
-    if key not in _groups:
+    world = dist.group.WORLD
+    assert world is not None
+    if not _groups or _groups[0][0] is not world:
         group = fresh_group()
         assert group is not None
-        _groups.clear()
-        _groups[key] = group
-    return _groups[key]
+        _groups[:] = [(world, group)]
+    return _groups[0][1]
 
 
 def highest(values: Sequence[int]) -> list[int]:
