@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).parent / "conf"
 SETTINGS = "settings.yaml"
+PLAN = {"_target_": "dit_video.parallel.plan.Plan"}
 PATHS = ("run.dir", "run.name", "datamodules.dataset")
 MAY_DIFFER = config.Allowed(
     keys=(
@@ -81,6 +82,7 @@ def train(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> None:
         if resolved["run"].get("plan"):
             foresee(OmegaConf.create(resolved))
             return
+        check_plan(resolved)
         raw = OmegaConf.to_container(cfg, resolve=False)
         if (job := watch(resolved)) is None:
             fit(OmegaConf.create(resolved), raw=raw)
@@ -125,6 +127,14 @@ def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, A
     config.check(resolved, allowed=allowed)
     check_datasets(OmegaConf.select(cfg, "datamodules.dataset"))
     return {str(key): value for key, value in resolved.items()}
+
+
+def check_plan(resolved: Mapping[str, Any]) -> None:
+    """ConfigError where the parallel plan does not fit the ranks, or the DiT's heads and tokens; needs no torch."""
+    plan = make(OmegaConf.create(resolved.get("parallel") or PLAN)).fill(launch.asked(resolved["trainer"]).size)
+    dit = (resolved.get("models") or {}).get("dit")
+    length = resolved["datamodules"].get("length", plan.sequence) if dit else None
+    plan.check(heads=[dit["heads"]] if dit and "heads" in dit else [], length=length)
 
 
 def foresee(cfg: DictConfig) -> None:
@@ -184,6 +194,8 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
     trainer, plan = make_trainer(cfg)
     task.plan = plan
+    if not any(isinstance(item, preempt.Preempt) for item in trainer.callbacks):
+        LISTENER.leave(*STOPPING)
     folder = Path(run.dir)
     with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
         join(trainer)
@@ -249,20 +261,19 @@ def make(node: DictConfig, **parts: Any) -> Any:
 
 def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
     """The trainer with callbacks and logger, and the filled parallel plan; ConfigError for what this machine lacks."""
-    from dit_video.parallel.plan import Plan
     from dit_video.strategy import MeshStrategy
 
     callbacks = [make(node) for node in (cfg.get("callbacks") or {}).values() if node is not None]
     logger = make(cfg.logger) if cfg.get("logger") else False
-    plan = make(cfg.parallel) if cfg.get("parallel") else Plan()
-    parts = {"callbacks": callbacks, "logger": logger}
-    if processes(cfg.trainer) > 1 and not cfg.trainer.get("strategy"):
-        parts["strategy"] = MeshStrategy(plan.fill(processes(cfg.trainer)))
+    size = launch.asked(cfg.trainer).size
+    plan = make(cfg.get("parallel") or OmegaConf.create(PLAN)).fill(size)
+    parts = {"callbacks": callbacks, "logger": logger, **machines(cfg.trainer)}
+    if size > 1 and not cfg.trainer.get("strategy"):
+        parts["strategy"] = MeshStrategy(plan)
     try:
         trainer = make(cfg.trainer, **parts)
     except hydra.errors.InstantiationException as error:
         raise ConfigError(f"the trainer cannot be made: {error.__cause__}; set trainer=cpu or trainer.*") from error
-    plan = plan.fill(trainer.world_size)
     if plan.parameter_shards > 1 and not isinstance(trainer.strategy, MeshStrategy):
         raise ConfigError(
             f"trainer.strategy={trainer.strategy.__class__.__name__} makes copies alone; leave trainer.strategy out, "
@@ -271,18 +282,16 @@ def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
     return trainer, plan
 
 
-def processes(trainer: DictConfig) -> int:
-    """Processes that a trainer's settings ask for."""
-    devices = trainer.get("devices", "auto")
-    if isinstance(devices, int) and devices > 0:
-        count = devices
-    elif OmegaConf.is_list(devices):
-        count = len(devices)
-    else:
-        import torch
-
-        count = max(torch.cuda.device_count(), 1) if trainer.get("accelerator") != "cpu" else 1
-    return count * int(trainer.get("num_nodes", 1))
+def machines(trainer: DictConfig) -> dict[str, int]:
+    """Devices and machines as torchrun has them, where the settings do not say so."""
+    size, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    given = (
+        OmegaConf.to_container(trainer.devices) if OmegaConf.is_list(trainer.get("devices")) else trainer.get("devices")
+    )
+    asked = launch.devices(given or "auto", accelerator=str(trainer.get("accelerator"))) if size and local else 0
+    if not asked or asked * int(trainer.get("num_nodes") or 1) == size:
+        return {}
+    return {"devices": local, "num_nodes": size // local}
 
 
 def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -> Progress:
@@ -314,6 +323,8 @@ def announce(cfg: DictConfig, *, start: Progress, processes: int, micros: int) -
     what = f"{cfg.tasks['_target_']} on {cfg.datamodules['_target_']}"
     log.say(f"{cfg.run.name}: {what}, {begin}, to {cfg.run.samples} samples")
     log.say(f"{processes} process(es), {micros} micro-batch(es) a step, seed {cfg.run.seed}; writes {cfg.run.dir}")
+    if off := [name for name, node in (cfg.get("callbacks") or {}).items() if node is None]:
+        log.say(f"left out: callbacks.{', '.join(off)}" + ("; nothing will be saved" if "checkpoint" in off else ""))
 
 
 def write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 - Up to 5 GB are one file; more are FILE-00001-of-0000N.safetensors and FILE.safetensors.index.json, as transformers and
   diffusers have them. Names are those of the run: `dit.*`, `text.*`, `vae.*`, ...
 - The header says where they come from, and has all that sampling needs: models, fingerprint, step, recipe; no paths.
+- A kill at any moment leaves what was there before, or nothing that can be read; files of two exports are never mixed.
 - One tensor at a time is in memory. sample.py takes such a file for checkpoint= and vae=.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -68,6 +70,7 @@ def export(checkpoint: str, *, out: str, weights: str = "ema", largest: int = LA
     if path.suffix != SUFFIX:
         raise ConfigError(f"out={out} has another suffix; expected FILE{SUFFIX}")
     from dit_video.checkpoint import Source
+    from dit_video.checkpoint.manifest import put
     from dit_video.pipeline.load import find
 
     stored = find(checkpoint)
@@ -76,18 +79,29 @@ def export(checkpoint: str, *, out: str, weights: str = "ema", largest: int = LA
     path.parent.mkdir(parents=True, exist_ok=True)
     origin = stored.origin() | {"format": "pt", "weights": weights}
     count = len(shards)
-    numbered = [path.with_name(f"{path.stem}-{n:05d}-of-{count:05d}{SUFFIX}") for n in range(1, count + 1)]
-    files = numbered if count > 1 else [path]
-    for file, shard in zip(log.progress(files, what="exporting", unit="file"), shards, strict=True):
-        write(file, shard, source=source, metadata=origin)
-    if count == 1:
-        return files
-    sizes = sum(size_of(item) for item in source.items.values())
-    places = {name: file.name for file, shard in zip(files, shards, strict=True) for name in shard}
     index = path.with_name(f"{path.name}.index.json")
-    text = json.dumps({"metadata": {"total_size": sizes}, "weight_map": places}, indent=1) + "\n"
-    index.write_text(text, encoding="utf-8")
-    return [*files, index]
+    numbered = [path.with_name(f"{path.stem}-{n:05d}-of-{count:05d}{SUFFIX}") for n in range(1, count + 1)]
+    files = [*numbered, index] if count > 1 else [path]
+    parts = [file.with_name(f".{file.name}.part") for file in files]
+    if count > 1:
+        origin["export"] = secrets.token_hex(8)  # tells files of two exports apart
+    try:
+        for part, shard in zip(log.progress(parts[:count], what="exporting", unit="file"), shards, strict=True):
+            write(part, shard, source=source, metadata=origin)
+        if count > 1:
+            sizes = sum(size_of(item) for item in source.items.values())
+            places = {name: file.name for file, shard in zip(numbered, shards, strict=True) for name in shard}
+            text = json.dumps({"metadata": {"total_size": sizes}, "weight_map": places}, indent=1) + "\n"
+            put(parts[-1], text.encode())
+        index.unlink(missing_ok=True)
+        for part, file in zip(parts, files, strict=True):
+            part.replace(file)
+        if count > 1:
+            path.unlink(missing_ok=True)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return files
 
 
 def divided(items: Mapping[str, TensorStorageMetadata], *, largest: int) -> list[list[str]]:
@@ -110,7 +124,7 @@ def size_of(item: TensorStorageMetadata) -> int:
 
 
 def write(file: Path, names: Sequence[str], *, source: Source, metadata: Mapping[str, str]) -> None:
-    """Write tensors as one safetensors file, one after the other; it is there when it is complete."""
+    """Write tensors as one safetensors file, one after the other, and sync it."""
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
@@ -123,14 +137,12 @@ def write(file: Path, names: Sequence[str], *, source: Source, metadata: Mapping
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    temporary = file.with_name(f".{file.name}.part")
-    with temporary.open("wb") as target:
+    with file.open("wb") as target:
         target.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             target.write(raw(source.read([name])[name]))
         target.flush()
         os.fsync(target.fileno())
-    temporary.replace(file)
 
 
 def raw(tensor: torch.Tensor) -> Any:

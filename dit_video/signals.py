@@ -26,6 +26,11 @@ class Listener:
         for number in numbers:
             signal.signal(number, self.handle)
 
+    def leave(self, *numbers: signal.Signals) -> None:
+        """Give these signals back to the system: nobody looks at the flag."""
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Set the flag and return; a process forked from the one that listens is ended as ever."""
         del frame

@@ -7,35 +7,29 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import pickle
-import select
-import signal
-import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from datamodules.loading.guard import Guard, ending
+from datamodules.loading.guard import Guard, ending, prelude
+from datamodules.loading.pipe import Pipe, Silent, pipe
 from datamodules.loading.room import Empty, Room, by_value, plain
 from dit_video.errors import UserError
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
 AHEAD = 2  # tasks that a process has in hand
 KEPT = 3  # answers that whoever asked may keep before tensors go by value
 TICK = 5.0  # seconds between two looks at silent processes
 LARGE = 2**15  # bytes of a task that are sent only when its process has nothing else to do: both would send, for ever
-PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 Work = Callable[[Any, Empty], Any]
 """`work(task, empty)` is the answer; tensors made by `empty` need no copy. What it raises, who awaits it does"""
@@ -57,34 +51,34 @@ class Mate:
     """A process, the end of its pipe, and what has come through it too early."""
 
     end: Finalize
-    pipe: Connection
-    ready: select.poll
-    early: deque[bytes] = field(default_factory=deque)
+    pipe: Pipe
+    early: deque[bytearray] = field(default_factory=deque)
     busy: int = 0
 
-    def send(self, task: bytes) -> None:
-        """Give it a task; EndedError where it has ended."""
-        try:
+    def send(self, task: bytes, silent: Silent) -> None:
+        """Give it a task; EndedError where it has ended. `silent` is told of the seconds in which it takes none."""
+        with passing():
             while self.busy > len(self.early) and len(task) > LARGE:
-                self.early.append(self.pipe.recv_bytes())
-            self.pipe.send_bytes(task)
-        except (EOFError, OSError) as error:
-            raise EndedError("a loader process has ended") from error
+                self.early.append(self.pipe.receive(silent=silent))
+            self.pipe.send(task, silent=silent)
         self.busy += 1
 
-    def receive(self, silent: Callable[[float], object]) -> bytes:
-        """Its next answer; EndedError where it has ended. `silent` is told of the seconds without one."""
-        waited = 0.0
+    def receive(self, silent: Silent) -> bytearray:
+        """Its next answer; EndedError where it has ended. `silent` is told of the seconds in which nothing comes."""
         self.busy -= 1
         if self.early:
             return self.early.popleft()
-        while not self.ready.poll(1000 * TICK):
-            waited += TICK
-            silent(waited)
-        try:
-            return self.pipe.recv_bytes()
-        except (EOFError, OSError) as error:
-            raise EndedError("a loader process has ended") from error
+        with passing():
+            return self.pipe.receive(silent=silent)
+
+
+@contextmanager
+def passing() -> Iterator[None]:
+    """A block in which the other end of a pipe may be closed: EndedError."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise EndedError("a loader process has ended") from error
 
 
 def answers(
@@ -93,31 +87,32 @@ def answers(
     *,
     workers: int,
     guard: Guard,
-    silent: Callable[[float], object] = bool,
+    silent: Silent = bool,
     ahead: int = AHEAD,
 ) -> Iterator[Any]:
-    """The answer to every task in order; EndedError where a process ends, and what `silent` raises when none comes.
+    """The answer to every task in order; EndedError where a process ends or cannot be had, and what `silent` raises.
 
     Args:
         work: what a process does with a task.
         tasks: taken a little ahead.
         workers: how many processes.
         guard: what a task may cost.
-        silent: told, now and then, for how many seconds no answer has come.
+        silent: told, now and then, for how many seconds the process whose turn it is has taken and sent nothing.
         ahead: tasks that each process has in hand.
     """
-    rooms = [Room() for _ in range(workers * ahead + KEPT)]
+    rooms = [Room() for _ in range(workers * ahead + 1 + KEPT)]  # what has just come has one too
     free, given = deque(range(len(rooms))), deque[tuple[Mate, int | None]]()
     mates: list[Mate] = []
     try:
-        mates += [hired(work, rooms, guard) for _ in range(workers)]
+        for _ in range(workers):
+            mates.append(hired(work, rooms, guard))  # one by one: if the next cannot be had, those that are there end
         turns = (mate for _ in range(ahead) for mate in mates)
         for mate in turns:
-            assign(mate, tasks, free, given)
+            assign(mate, tasks, free, given, silent)
         while given:
             mate, room = given.popleft()
             message = mate.receive(silent)
-            assign(mate, tasks, free, given)
+            assign(mate, tasks, free, given, silent)
             answer = (
                 pickle.loads(message)  # noqa: S301 from a process of ours
                 if room is None
@@ -135,25 +130,30 @@ def answers(
             open_room.file.close()
 
 
-def assign(mate: Mate, tasks: Iterator[Any], free: deque[int], given: deque[tuple[Mate, int | None]]) -> None:
+def assign(
+    mate: Mate, tasks: Iterator[Any], free: deque[int], given: deque[tuple[Mate, int | None]], silent: Silent
+) -> None:
     """Give a process the next task, if there is one, and a room for its answer, if one is free."""
     for task in tasks:
         room = free.pop() if free else None  # the one that was used last, which is still in the cache
-        mate.send(pickle.dumps((room, task), protocol=5))
+        mate.send(pickle.dumps((room, task), protocol=5), silent)
         given.append((mate, room))
         return
 
 
 def hired(work: Work, rooms: Sequence[Room], guard: Guard) -> Mate:
-    """A new process of a crew."""
+    """A new process of a crew; EndedError where the system has none to give."""
     context = multiprocessing.get_context("fork")
-    mine, its = context.Pipe()
-    process = context.Process(target=serve, args=(its, work, rooms, guard), name="loader", daemon=True)
-    process.start()
-    its.close()  # so that the end of the process is the end of the pipe
-    ready = select.poll()
-    ready.register(mine.fileno(), select.POLLIN)
-    return Mate(Finalize(None, ended, args=(process,), exitpriority=0), mine, ready)
+    try:
+        mine, its = pipe(tick=TICK)
+        with closing(its), ExitStack() as undo:  # the end of the process is to be the end of the pipe
+            undo.callback(mine.close)
+            process = context.Process(target=serve, args=(its, work, rooms, prelude(guard)), name="loader", daemon=True)
+            process.start()
+            undo.pop_all()
+    except OSError as error:
+        raise EndedError(f"a loader process cannot be started: {error}") from error
+    return Mate(Finalize(None, ended, args=(process,), exitpriority=0), mine)
 
 
 def ended(process: ForkProcess) -> None:
@@ -162,18 +162,18 @@ def ended(process: ForkProcess) -> None:
     process.join()
 
 
-def serve(pipe: Connection, work: Work, rooms: Sequence[Room], guard: Guard) -> None:
+def serve(pipe: Pipe, work: Work, rooms: Sequence[Room], first: Callable[[], None]) -> None:
     """What a process does: task after task, until it is ended."""
-    enter(guard)
+    first()
     while True:
-        number, task = pickle.loads(pipe.recv_bytes())  # noqa: S301 from the process that started this one
+        number, task = pickle.loads(pipe.receive())  # noqa: S301 from the process that started this one
         room = None if number is None else rooms[number]
         if room is not None:
             room.begin()
         with ending():
             answer = answered(work, task, plain if room is None else room.empty)
             message = by_value(answer) if room is None else room.packed(answer)
-        pipe.send_bytes(message)
+        pipe.send(message)
 
 
 def answered(work: Work, task: Any, empty: Empty) -> Any:
@@ -192,16 +192,3 @@ def answered(work: Work, task: Any, empty: Empty) -> Any:
         except Exception:
             return Raised(RuntimeError(where))
         return Raised(error)
-
-
-def enter(guard: Guard) -> None:
-    """Workers are processes already: nothing starts threads in them, and a signal to stop is for the run to heed."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":  # else one that waits for a task outlives a run that is killed
-        ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGKILL)
-    guard.enter()

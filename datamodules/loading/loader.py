@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
+
+import torch
 
 from datamodules.loading.crew import EndedError, answers
 from datamodules.loading.guard import Guard, culprits
@@ -22,12 +24,10 @@ from datamodules.order.steps import Micro
 from dit_video import log
 from dit_video.errors import DataError
 
-if TYPE_CHECKING:
-    import torch
-
 LEAST_SEEN = 1000  # samples before a share of bad ones means anything
 SILENT = 30.0  # seconds after which they are reported
-GIVEN_UP = 1800.0  # seconds after which they are started again
+GIVEN_UP = 600.0  # seconds after which they are started again, before the parent of the ranks (launch/watch.py) does so
+PAUSE = 1.0  # seconds times the deaths so far, before new ones are started where no sample is to blame
 DEATHS = 3  # of workers, without a sample to blame and without a batch in between, that end a run
 
 
@@ -86,6 +86,7 @@ class Batches:
         self.workers, self.max_bad_fraction = workers, max_bad_fraction
         self.bad = self.seen = 0
         self.waited = 0.0
+        self.moving: deque[tuple[torch.cuda.Event, torch.Tensor]] = deque()
 
     def __iter__(self) -> Iterator[Any]:
         if self.workers:
@@ -99,10 +100,21 @@ class Batches:
                 return
             micro, (made, bad) = found
             self.count(sum(len(pack.items) for pack in micro.packs), bad)
-            batch = self.loader.finish(made.to(self.device, non_blocking=True), micro, bad)
-            del found, made  # the memory that it came in is free again
+            batch = self.loader.finish(self.moved(made), micro, bad)
+            del found, made  # the memory that it came in is free when the next one is asked for
             self.waited += time.perf_counter() - since
             yield batch
+
+    def moved(self, made: torch.Tensor) -> torch.Tensor:
+        """On the device, without a wait; it is kept until it is there, as its memory is another answer's after that."""
+        while self.moving and self.moving[0][0].query():
+            self.moving.popleft()
+        moved = made.to(self.device, non_blocking=True)
+        if moved.device.type == "cuda" and moved is not made:
+            there = torch.cuda.Event()
+            there.record(torch.cuda.current_stream(moved.device))
+            self.moving.append((there, made))
+        return moved
 
     def count(self, samples: int, bad: Sequence[Bad]) -> None:
         """Count bad samples; DataError where there are too many."""
@@ -173,10 +185,13 @@ class Fleet:
         log.get("dit_video.datamodules").warning("%s; trying %d samples one by one", what, len(work))
         found = culprits(work, self.loader.guard)
         if not found and self.deaths >= DEATHS:
+            at = f"at step {self.out[0].place.step}" if self.out else "before the first step"
             raise DataError(
-                f"loader processes ended {self.deaths} times at step {self.out[0].place.step}, of no sample's fault; "
+                f"loader processes ended {self.deaths} times {at}, of no sample's fault ({what}); "
                 "there may be too little memory: lower datamodules.workers"
             )
+        if not found:
+            time.sleep(PAUSE * self.deaths)
         self.loader = self.loader.without(found)
 
 

@@ -3,7 +3,7 @@
 - A room is a file without a name in memory, open in both processes since the fork. It grows to what its answers need,
   and is no part of /dev/shm, which containers keep small.
 - It is free for another answer as soon as the last tensor in it is gone: one may be kept for as long as one likes.
-- Without a room (all are taken), tensors go by value.
+- Without a room (all are taken, or the system refuses the memory), tensors go by value.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Empty(Protocol):
         ...
 
 
+class RefusedError(Exception):
+    """The system gives a room no more memory."""
+
+
 class Room:
     """Memory of one answer at a time, in two processes."""
 
@@ -43,6 +47,7 @@ class Room:
         create = getattr(os, "memfd_create", None)
         self.file = os.fdopen(create("room"), "r+b", 0) if create else TemporaryFile()  # noqa: SIM115 open as long as it
         self.map: mmap.mmap | None = None
+        self.outgrown: list[mmap.mmap] = []  # while they last, no other memory has their addresses
         self.used = 0
         self.places: dict[int, int] = {}
 
@@ -50,28 +55,37 @@ class Room:
         """Forget what was written."""
         self.used = 0
         self.places = {}
+        self.outgrown = []
 
     def empty(self, shape: tuple[int, ...], /, *, dtype: torch.dtype) -> Tensor:
-        """A tensor in the room."""
-        count = prod(shape)
+        """A tensor in the room; one of this process alone where the system refuses the memory."""
+        count, before = prod(shape), self.map
         if not count:
             return torch.empty(shape, dtype=dtype)
-        begin, self.used = self.used, -(-(self.used + count * dtype.itemsize) // ALIGNED) * ALIGNED
-        found = torch.frombuffer(self.mapped(self.used), dtype=dtype, count=count, offset=begin)
+        begin, used = self.used, -(-(self.used + count * dtype.itemsize) // ALIGNED) * ALIGNED
+        try:
+            whole = self.mapped(used)
+        except OSError:  # `ulimit -f` counts this file too
+            return torch.empty(shape, dtype=dtype)
+        if before is not None and before is not whole:
+            self.outgrown.append(before)
+        found = torch.frombuffer(whole, dtype=dtype, count=count, offset=begin)
         self.places[found.data_ptr()] = begin
+        self.used = used
         return found.view(shape)
 
     def mapped(self, size: int) -> mmap.mmap:
         """At least so many bytes of it; tensors in what was mapped before stay where they are."""
         if self.map is None or len(self.map) < size:
-            grown = -(-max(size, 0 if self.map is None else 2 * len(self.map)) // STEP) * STEP
-            if os.fstat(self.file.fileno()).st_size < grown:
-                os.ftruncate(self.file.fileno(), grown)
-            self.map = mmap.mmap(self.file.fileno(), grown)
+            there = os.fstat(self.file.fileno()).st_size
+            if there < size:
+                there = -(-max(size, 2 * there) // STEP) * STEP
+                os.ftruncate(self.file.fileno(), there)
+            self.map = mmap.mmap(self.file.fileno(), there)
         return self.map
 
     def packed(self, answer: Any) -> bytes:
-        """An answer without its tensors, which are in the room or are copied into it."""
+        """An answer without its tensors, which are in the room or are copied into it; with them if they cannot be."""
         spans: list[tuple[int, int]] = []
 
         def reduced(tensor: Tensor) -> tuple[Any, ...]:
@@ -79,15 +93,23 @@ class Room:
             if found.nbytes:
                 if found.data_ptr() not in self.places:
                     found = self.empty(tuple(tensor.shape), dtype=tensor.dtype).copy_(tensor)
+                if found.data_ptr() not in self.places:
+                    raise RefusedError
                 spans.append((self.places[found.data_ptr()], found.nbytes))
             return rebuilt, (pickle.PickleBuffer(MARK) if found.nbytes else b"", tensor.dtype, tuple(tensor.shape))
 
-        data = pickled(answer, reduced, lambda _: False)
+        try:
+            data = pickled(answer, reduced, lambda _: False)
+        except RefusedError:
+            return pickle.dumps((0, None, by_value(answer)))
         return pickle.dumps((self.used, spans, data))
 
-    def opened(self, message: bytes, free: Callable[[], Any]) -> Any:
+    def opened(self, message: bytes | bytearray, free: Callable[[], Any]) -> Any:
         """The answer that another process has packed; `free` is called when all its tensors are gone."""
         size, spans, data = pickle.loads(message)  # noqa: S301 from a process of ours
+        if spans is None:
+            free()
+            return pickle.loads(data)  # noqa: S301
         whole = np.frombuffer(self.mapped(size), np.uint8) if size else np.empty(0, np.uint8)
         weakref.finalize(whole, free).atexit = False
         parts = memoryview(whole)  # type: ignore[arg-type]

@@ -180,7 +180,7 @@ class PackLoader:
         weight, layout = lay(clips)
         captions, keys, sources = zip(*names, strict=True)
         return PackBatch(
-            data=made.float(),
+            data=made.to(torch.float32, copy=made.device.type == "cpu"),  # what it came in is for another one
             weight=weight.to(made.device, non_blocking=True),
             pack=numbered(len(micro.packs), self.length, made.device),
             layout=layout.to(made.device, non_blocking=True) if made.device.type != "cpu" else layout,

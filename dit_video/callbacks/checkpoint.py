@@ -18,7 +18,7 @@ from dit_video import checkpoint, log
 from dit_video.batch import ClipBatch, PackBatch, Place
 from dit_video.callbacks.ema import Ema
 from dit_video.errors import CheckpointError, ConfigError
-from dit_video.launch import heartbeat
+from dit_video.launch import heartbeat, report
 from dit_video.parallel import agree
 
 WELL, FAILED, BUSY = 0, 1, 2  # what a rank says of the save that is under way
@@ -72,12 +72,15 @@ class Checkpoint(Callback):
         self.pending: Future[Path] | None = None
         self.begun = self.saved = 0  # samples seen at the last save that was begun, and that is on the disk
         self.failures = 0
+        self.config = ""  # of the run, as it began
         self.found: Path | None = None
         self.place: Place | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the checkpoint `found`, which train.py has verified, into the live tensors."""
         self.saver = checkpoint.Saver(self.folder, rule=self.rule)
+        if trainer.is_global_zero:
+            self.config = (self.run / "config.yaml").read_text(encoding="utf-8")
         if self.found is None:
             return
         progress = checkpoint.load(self.found, state(trainer, pl_module), verified=True)
@@ -97,17 +100,18 @@ class Checkpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what the last interval has left; an exception does not lead here, so a broken state is never saved."""
-        self.ended()
+        self.settle()
         if self.place is not None and self.place.samples_seen > self.saved:
-            self.pending = None
+            self.failures = self.tries - 1
             self.save(trainer, pl_module, self.place)
-            if self.ended() == FAILED:
-                raise self.problem("then the same command goes on")
+            self.settle()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """What is being written is of a sound step: let it be finished."""
+        """What is being written is of a sound step: let it be finished, once the failure is written down."""
+        report.write(exception)
         if self.saver is not None:
-            self.saver.close()
+            with heartbeat.within("save"):
+                self.saver.wait(seconds=report.SAVING)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Nothing is written any more."""
@@ -117,14 +121,14 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer, pl_module: LightningModule, place: Place) -> None:
         """Begin to write the checkpoint of the step that `place` has just completed, once the one before is written."""
         assert self.saver is not None
-        self.agreed(self.ended())
+        self.settle()
         for item in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(item, Confirming):
                 item.confirm(trainer, pl_module, step=place.step + 1)
         with heartbeat.within("save"):
             self.pending = self.saver.begin(
                 state(trainer, pl_module),
-                config=(self.run / "config.yaml").read_text(encoding="utf-8") if trainer.is_global_zero else "",
+                config=self.config,
                 fingerprint=trainer.datamodule.fingerprint,  # type: ignore[attr-defined]
                 step=place.step + 1,
                 samples_seen=place.samples_seen,
@@ -143,31 +147,23 @@ class Checkpoint(Callback):
         """Take note of a save that has ended on all ranks; CheckpointError on all where too many have failed."""
         if self.pending is None or flag == BUSY:
             return
+        failure, self.pending = self.pending.exception(), None
         if flag == WELL:
-            self.failures, self.saved, self.pending = 0, self.begun, None
+            self.failures, self.saved = 0, self.begun
             return
         self.failures += 1
+        said = failure or f"the checkpoint at {self.begun} samples was not saved; see what another process says"
         if self.failures >= self.tries:
-            raise self.problem("then the same command goes on")
-        log.get("dit_video.callbacks").warning("%s", self.problem("training goes on, and tries again"))
-        self.pending = None
+            raise CheckpointError(f"{said}, then the same command goes on")
+        log.get("dit_video.callbacks").warning("%s, training goes on, and tries again", said)
 
-    def ended(self) -> int:
-        """Wait for the save that is under way; what became of it, agreed on by all ranks."""
+    def settle(self) -> None:
+        """Wait for the save that is under way, agree with all ranks on what became of it, and take note."""
         if self.pending is None:
-            return WELL
+            return
         with heartbeat.within("save"):
             wait([self.pending])
-        (flag,) = agree.highest([self.raised()])
-        if flag == WELL:
-            self.agreed(flag)
-        return flag
-
-    def problem(self, what_next: str) -> CheckpointError:
-        """Why the last save has failed, in one line."""
-        failure = self.pending.exception() if self.pending else None
-        said = failure or f"the checkpoint at {self.begun} samples was not saved; see what another process says"
-        return CheckpointError(f"{said}, {what_next}")
+        self.agreed(*agree.highest([self.raised()]))
 
 
 def averages(trainer: Trainer) -> list[Ema]:

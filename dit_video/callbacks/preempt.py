@@ -62,7 +62,8 @@ class Preempt(Callback):
 
 def fit(trainer: Trainer, task: LightningModule, *, datamodule: LightningDataModule) -> int:
     """Train, and return the exit code: 0, or what a signal to stop asks for. KeyboardInterrupt is for the caller."""
-    LISTENER.listen(*STOPPING)
+    if any(isinstance(item, Preempt) for item in trainer.callbacks):  # type: ignore[attr-defined]
+        LISTENER.listen(*STOPPING)
     trainer._signal_connector.register_signal_handlers = nothing  # type: ignore[method-assign]
     try:
         trainer.fit(task, datamodule=datamodule)

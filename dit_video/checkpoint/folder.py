@@ -61,9 +61,14 @@ def save(folder: Path, state: State, *, config: str, fingerprint: str, step: int
 
 
 def put(
-    folder: Path, pieces: Sequence[Piece], *, about: About, size: int, group: dist.ProcessGroup | None = None
+    folder: Path,
+    pieces: Sequence[Piece] | Exception,
+    *,
+    about: About,
+    size: int,
+    group: dist.ProcessGroup | None = None,
 ) -> Path:
-    """Write pieces of `size` bytes in all as a checkpoint; see `save`."""
+    """Write pieces of `size` bytes in all as a checkpoint; see `save`. An exception in their place fails it on all."""
     temporary, final = folder / f".{about.name}.part", folder / about.name
 
     def start() -> None:

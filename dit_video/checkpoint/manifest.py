@@ -82,6 +82,7 @@ def verify(folder: Path, *, rank: int = 0, ranks: int = 1) -> dict[str, Any]:
             found = log.progress(found, what=f"verifying {folder.name}", total=len(share), unit="file")
         for name, item in zip(share, found, strict=True):
             if item != files[name]:
+                threads.shutdown(wait=False, cancel_futures=True)
                 raise CheckpointError(
                     f"checkpoint {folder}: {name} is damaged (its SHA-256 differs from the manifest's)"
                 )

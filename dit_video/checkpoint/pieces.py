@@ -94,7 +94,8 @@ class Copies:
         self.buffers = {piece.name: self._buffer(piece) for piece in pieces}
         copied = [replace(piece, data=self.buffers[piece.name]) for piece in pieces]
         if pieces:
-            torch._foreach_copy_([piece.data for piece in copied], [p.data for p in pieces], non_blocking=True)
+            known = all(piece.data.device.type in {"cpu", "cuda"} for piece in pieces)  # others are not waited for
+            torch._foreach_copy_([piece.data for piece in copied], [p.data for p in pieces], non_blocking=known)
         self.event = None
         if any(piece.data.is_cuda for piece in pieces):
             self.event = torch.cuda.Event()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from dit_video import log
 from dit_video.checkpoint.folder import About, Rule, prune, put
 from dit_video.checkpoint.manifest import Progress
 from dit_video.checkpoint.pieces import Copies, Piece, own
@@ -35,26 +36,38 @@ class Saver:
     def begin(self, state: State, *, config: str, fingerprint: str, step: int, samples_seen: int) -> Future[Path]:
         """Copy `state` and return; a thread writes the copy. Waits for the save before to end, well or not.
 
-        The future gives the checkpoint's path, or raises CheckpointError on all processes where one failed.
+        The future gives the checkpoint's path, or raises CheckpointError on all processes where one failed, in its copy
+        too.
         """
         self.wait()
         about = About(config=config, progress=Progress(step=step, samples_seen=samples_seen, fingerprint=fingerprint))
-        self.pending = self.thread.submit(self._save, self.copies.take(own(state)), about, size_of(state))
+        pieces = self._copied(state)
+        size = 0 if isinstance(pieces, Exception) else size_of(state)
+        self.pending = self.thread.submit(self._save, pieces, about, size)
         return self.pending
 
-    def wait(self) -> None:
-        """Return when nothing is being written."""
+    def wait(self, *, seconds: float | None = None) -> None:
+        """Return when nothing is being written, or after so many seconds."""
         if self.pending is not None:
-            wait([self.pending])
+            wait([self.pending], timeout=seconds)
 
     def close(self) -> None:
         """Wait, and let go of the memory of the copies."""
         self.thread.shutdown()
         self.copies = Copies()
 
-    def _save(self, pieces: Sequence[Piece], about: About, size: int) -> Path:
+    def _copied(self, state: State) -> list[Piece] | Exception:
+        try:
+            return self.copies.take(own(state))
+        except Exception as error:  # raised here, the others would wait for this process in their threads
+            return error
+
+    def _save(self, pieces: Sequence[Piece] | Exception, about: About, size: int) -> Path:
         self.copies.ready()
         path = put(self.folder, pieces, about=about, size=size, group=self.group)
         if self.group is None or dist.get_rank() == 0:
-            prune(self.folder, rule=self.rule, newest=path)
+            try:
+                prune(self.folder, rule=self.rule, newest=path)
+            except OSError as error:  # the checkpoint is there and sound all the same
+                log.get("dit_video.checkpoint").warning("older checkpoints are not deleted: %s", error)
         return path

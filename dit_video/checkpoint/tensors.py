@@ -49,8 +49,8 @@ def load(path: Path, state: State, *, verified: bool = False) -> Progress:
     """Read a checkpoint into the tensors of `state`, in place; returns where the run stood.
 
     Every process of the run must call it; `verified` says that `latest` has just found it sound. The part `guard` is
-    read where both have it. Raises CheckpointError on all processes if the folder is damaged, or holds other names or
-    shapes than `state`.
+    read where both have it. Raises CheckpointError on all processes if the folder is damaged, or holds other names,
+    shapes or types than `state`.
     """
     problem: CheckpointError | None = None
     try:
@@ -67,7 +67,7 @@ def _load(path: Path, wanted: dict[str, Tensor], *, verified: bool) -> None:
     content = manifest.read(path) if verified else manifest.verify(path, rank=rank, ranks=ranks)
     reader = Reader(path, files=content["files"])
     stored = reader.tensors()
-    anew = {name for name in wanted if name.startswith(OPTIONAL) and _shape(stored.get(name)) != wanted[name].shape}
+    anew = {name for name in wanted if name.startswith(OPTIONAL) and not _alike(stored.get(name), wanted[name])}
     if anew and rank == 0:
         log.get("dit_video.checkpoint").warning("%s has no %s as it is set now: it begins anew", path.name, min(anew))
     strict = {name: item for name, item in stored.items() if name in wanted or not name.startswith(OPTIONAL)}
@@ -76,8 +76,8 @@ def _load(path: Path, wanted: dict[str, Tensor], *, verified: bool) -> None:
     reader.read(compared)
 
 
-def _shape(item: TensorStorageMetadata | None) -> torch.Size | None:
-    return None if item is None else item.size
+def _alike(item: TensorStorageMetadata | None, value: Tensor) -> bool:
+    return item is not None and (item.size, item.properties.dtype) == (value.shape, value.dtype)
 
 
 def weights(path: Path, *, ema: bool = True, verified: bool = False) -> dict[str, Tensor]:
@@ -204,3 +204,6 @@ def _compare(path: Path, wanted: Mapping[str, Tensor], stored: Mapping[str, Tens
             raise CheckpointError(
                 f"{path} is of another model: {name} is {there} there and {here} here; check models.*"
             )
+        was, now = (str(item).removeprefix("torch.") for item in (stored[name].properties.dtype, wanted[name].dtype))
+        if was != now:
+            raise CheckpointError(f"{path} has {name} in {was}, this run in {now}; check trainer.precision")

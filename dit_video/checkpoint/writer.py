@@ -22,12 +22,13 @@ from dit_video.errors import CheckpointError
 
 
 def write(
-    folder: Path, pieces: Sequence[Piece], *, group: dist.ProcessGroup | None = None
+    folder: Path, pieces: Sequence[Piece] | Exception, *, group: dist.ProcessGroup | None = None
 ) -> dict[str, dict[str, object]]:
     """Write this process's pieces into `folder` and sync them; every process of the run must call it.
 
-    Returns the manifest's entries of the files of all processes, on the first of them. Where a file cannot be written
-    on one process, all raise: OSError as the system said it, CheckpointError for anything else.
+    One that has an exception in their place fails with it here, so that no other waits for it. Returns the manifest's
+    entries of the files of all processes, on the first of them. Where a file cannot be written on one process, all
+    raise: OSError as the system said it, CheckpointError for anything else.
     """
     many = distributed()
     writer = Writer(folder)
@@ -59,14 +60,17 @@ def _cause(error: CheckpointException) -> OSError | CheckpointError:
 class Planner(dcp.DefaultSavePlanner):
     """Writes pieces, which know their place in the whole."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece] | Exception) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
-        self.items = [_item(piece) for piece in pieces]
-        self.data = {item.index: piece.data for item, piece in zip(self.items, pieces, strict=True)}
+        self.pieces = pieces
 
     def create_local_plan(self) -> SavePlan:
-        """This process's part."""
-        self.plan = SavePlan(self.items)
+        """This process's part; what is raised here is told to all."""
+        if isinstance(self.pieces, Exception):
+            raise self.pieces
+        items = [_item(piece) for piece in self.pieces]
+        self.data = {item.index: piece.data for item, piece in zip(items, self.pieces, strict=True)}
+        self.plan = SavePlan(items)
         return self.plan
 
     def resolve_data(self, write_item: WriteItem) -> Tensor:

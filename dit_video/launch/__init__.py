@@ -19,6 +19,6 @@ from dit_video.launch.heartbeat import WATCH, begin, mark, within
 from dit_video.launch.job import Job, job
 from dit_video.launch.report import reporting
 from dit_video.launch.supervise import supervise
-from dit_video.launch.world import World
+from dit_video.launch.world import World, asked, devices
 
-__all__ = ["WATCH", "Job", "World", "begin", "job", "mark", "reporting", "supervise", "within"]
+__all__ = ["WATCH", "Job", "World", "asked", "begin", "devices", "job", "mark", "reporting", "supervise", "within"]

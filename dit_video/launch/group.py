@@ -87,7 +87,7 @@ class Rank:
             stdout=None if first else subprocess.PIPE,
             stderr=subprocess.STDOUT if not first else None if terminal else subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=partial(die_with_parent, os.getpid(), _libc()),  # noqa: PLW1509 - the parent has one thread
+            preexec_fn=partial(die_with_parent, os.getpid(), libc()),  # noqa: PLW1509 - the parent has one thread
         )
         self.voice = Voice(
             self.process.stderr if first else self.process.stdout,
@@ -175,6 +175,12 @@ class Group:
             self.poll()
         return not self.living
 
+    @property
+    def saving(self) -> bool:
+        """Whether a rank that has failed waits for the save of a sound step."""
+        failed = [rank for rank in self.living if report.read(rank.folder, rank.number) is not None]
+        return any(rank.beat().phase == "save" for rank in failed)
+
     def causes(self) -> list[Cause]:
         """Why the ranks ended that were not killed for another."""
         return [found for rank in self.ranks if (found := rank.cause()) is not None]
@@ -184,12 +190,13 @@ class Group:
         return [rank.voice.pipe.fileno() for rank in self.ranks if rank.voice.pipe is not None]
 
 
-def _libc() -> ctypes.CDLL | None:
+def libc() -> ctypes.CDLL | None:
+    """What `die_with_parent` needs, to be had before the child is there."""
     return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent(parent: int, libc: ctypes.CDLL | None) -> None:
-    """In the child, before its program: the kernel kills it when the parent is gone, however that ends."""
+    """In the child, before all else: the kernel kills it when the parent is gone, however that ends."""
     if libc is not None:
         libc.prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:

@@ -18,6 +18,7 @@ from typing import Literal
 from dit_video.config import mistakes
 from dit_video.launch import heartbeat
 
+SAVING = 300.0  # seconds that a rank which has failed may wait for a save that was under way
 Kind = Literal["mistake", "exception", "memory", "consequence"]
 PEER = re.compile(
     r"closed by peer|reset by (the )?peer|Broken pipe|Connection refused|Connection timed out|was likely closed|"

@@ -88,7 +88,8 @@ class Supervisor:
                 until = now + (GRACE if found.beat.done else GRACE / 5)
             if until is None and (hang := dog.look(group.living, now=now, waiting=bool(self.stopping))) is not None:
                 hung, until = watch.guilty(hang, group.living), now
-            if self.impatient or (until is not None and now >= until):
+            patience = report.SAVING if group.saving else 0.0
+            if self.impatient or (until is not None and now >= until + patience):
                 self.lasting = not group.kill()
         return hung or cause.first(group.causes())
 

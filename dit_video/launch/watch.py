@@ -21,6 +21,7 @@ from dit_video.launch.heartbeat import Beat
 
 LONG = 4  # times `silence`: for all that is no step
 LEAST = 60.0  # seconds, for the same
+MUTE = 3.0  # seconds without a beat that tell, among ranks that do not go on, who has stopped: six beats
 STOPPED = frozenset({"T", "t"})
 STATES = {
     "T": "it is stopped (SIGSTOP)",
@@ -81,7 +82,8 @@ class Watchdog:
             return Hang(frozen=tuple(frozen), seconds=max(frozen.values()))
         quiet = min((now - item.mark_at for item in seen.values()), default=0.0)
         if seen and not waiting and quiet > max(self.limit(item) for item in seen.values()):
-            return Hang(frozen=(), seconds=quiet)
+            mute = tuple(number for number, item in seen.items() if now - item.beat_at > MUTE)
+            return Hang(frozen=mute, seconds=quiet)
         return None
 
     def note(self, number: int, beat: Beat, *, now: float) -> None:

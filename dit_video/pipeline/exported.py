@@ -67,11 +67,13 @@ def read(path: Path) -> Exported:
             listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             files = [index.with_name(Path(name).name) for name in sorted(set(listed))]
         places: dict[str, Path] = {}
-        about: dict[str, str] = {}
+        headers: list[dict[str, str]] = []
         for file in files:
             with safe_open(file, framework="pt") as opened:
                 places |= dict.fromkeys(opened.keys(), file)
-                about |= opened.metadata() or {}
+                headers.append(opened.metadata() or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); expected what dit_video.export has written") from error
-    return Exported(path=path, places=places, about=about)
+    if any(header != headers[0] for header in headers):
+        raise CheckpointError(f"the files of {path} are of several exports; export again")
+    return Exported(path=path, places=places, about=headers[0] if headers else {})

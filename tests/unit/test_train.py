@@ -180,7 +180,7 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
         ("callbacks.emma.ramp=1", "did you mean ema?"),
         ("models/dit=nothing", "models/dit"),
         ("optim.schedule.warmup=50", "optim.schedule.warmup"),
-        ("parallel.shard=2", "parallel.shard=1"),
+        ("parallel.shard=2", "the trainer starts 1"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, override: str, hint: str) -> None:

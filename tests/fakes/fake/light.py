@@ -36,6 +36,12 @@ def main(folder: Path, steps: int, every: int, faulty: list[str]) -> int:
                 marker = folder / f"{kind}-{who}-{at}"
                 if kind == "mistake":
                     raise ConfigError("x.y is 3; set it to 4")
+                if kind == "saving":  # it fails while a save is under way, which outlasts the parent's patience
+                    report.write(ConfigError("x.y is 3; set it to 4"))
+                    with heartbeat.within("save"):
+                        time.sleep(7)
+                    (folder / "saved").touch()
+                    raise ConfigError("x.y is 3; set it to 4")
                 if kind == "port" and not marker.exists():
                     marker.touch()
                     raise RuntimeError("The server socket has failed to listen; code: -98, name: EADDRINUSE")

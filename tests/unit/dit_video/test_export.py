@@ -62,6 +62,58 @@ def test_several_files_and_their_index(run: Path) -> None:
         assert same(exported.read(path).weights(ema=False), MODEL)
 
 
+def saved(run: Path, step: int) -> None:
+    """A further checkpoint, in which everything is `step`."""
+    state = {"model": {name: torch.full_like(value, step) for name, value in MODEL.items()}}
+    config = "models: {net: {_target_: x}}\n"
+    checkpoint.save(run / "checkpoints", state, config=config, fingerprint="f", step=step, samples_seen=4 * step)
+
+
+@pytest.mark.parametrize(("before", "after"), [(10**6, 60), (60, 10**6), (60, 60)], ids=["more", "fewer", "as many"])
+def test_another_export_to_the_same_name_takes_the_place_of_the_first(run: Path, before: int, after: int) -> None:
+    out = run / "out" / "x.safetensors"
+    export(str(run), out=str(out), weights="raw", largest=before)
+    saved(run, 3)
+    files = export(str(run), out=str(out), weights="raw", largest=after)
+    assert exported.read(out).about["step"] == "3"
+    assert all(
+        (value == 3).all() for name, value in exported.read(out).weights(ema=False).items() if name != "net.flag"
+    )
+    assert (out.with_name("x.safetensors.index.json") in files) == out.with_name("x.safetensors.index.json").exists()
+    assert not [path for path in out.parent.iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_kill_in_an_export_leaves_no_mixture(run: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, seen = run / "x.safetensors", iter(range(1, 99))
+
+    def killed(path: Path, target: Path) -> Path:
+        if next(seen) == at:
+            raise KeyboardInterrupt
+        return path.rename(target)
+
+    *files, index = export(str(run), out=str(out), weights="raw", largest=60)
+    text = index.read_text(encoding="utf-8")
+    saved(run, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        if at < 4:
+            with pytest.raises(KeyboardInterrupt):
+                export(str(run), out=str(out), weights="raw", largest=60)
+        else:
+            export(str(run), out=str(out), weights="raw", largest=60)
+    if at < 4:
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            exported.read(out)
+    index.write_text(text, encoding="utf-8")  # as if the index had been left
+    if at in {2}:
+        with pytest.raises(CheckpointError, match="are of several exports"):
+            exported.read(out)
+    else:
+        assert exported.read(out).about["step"] == ("2" if at == 1 else "3")
+    assert {path.name for path in run.iterdir()} == {"checkpoints", index.name, *(file.name for file in files)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from datamodules.loading import crew
 from datamodules.loading.crew import AHEAD, KEPT, LARGE, EndedError, answers
 from datamodules.loading.guard import Guard
-from datamodules.loading.room import Empty
+from datamodules.loading.room import Empty, plain
 from dit_video.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -44,6 +45,18 @@ def test_answers_come_in_order_and_may_all_be_kept(workers: int) -> None:
 def test_answers_that_are_not_kept_come_in_the_same_few_rooms() -> None:
     rooms = {made.data_ptr() for _, made in some(square, range(60))}
     assert len(rooms) <= 2 * AHEAD + KEPT
+
+
+def test_as_many_as_may_be_kept_need_no_copy() -> None:
+    def work(task: int, empty: Empty) -> tuple[bool, torch.Tensor]:
+        return empty is plain, empty((task + 1,), dtype=torch.uint8)
+
+    kept: deque[torch.Tensor] = deque(maxlen=KEPT)
+    copied = []
+    for by_value, made in some(work, range(30)):
+        kept.append(made)
+        copied.append(by_value)
+    assert not any(copied)
 
 
 def test_tasks_are_taken_a_little_ahead() -> None:
@@ -108,6 +121,57 @@ def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert list(answers(slow, iter([1]), workers=1, guard=Guard(), silent=told.append)) == [1]
     assert told[:3] == pytest.approx([0.05, 0.1, 0.15])
+
+
+class TooLongError(Exception):
+    pass
+
+
+def impatient(seconds: float) -> None:
+    if seconds > 0.3:
+        raise TooLongError
+
+
+def test_silence_is_told_under_a_large_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "TICK", 0.05)
+
+    def hang(task: bytes, empty: Empty) -> None:
+        time.sleep(60)
+
+    with pytest.raises(TooLongError):
+        next(answers(hang, iter([bytes(10 * LARGE)] * 4), workers=1, guard=Guard(), silent=impatient))
+    assert not mp.active_children()
+
+
+def test_silence_is_told_in_the_midst_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "TICK", 0.05)
+
+    def large(task: int, empty: Empty) -> bytes:
+        return bytes(20_000_000)
+
+    found = answers(large, iter(range(3)), workers=1, guard=Guard(), silent=impatient)
+    next(found)
+    time.sleep(0.3)  # by now the next one is half sent
+    os.kill(mp.active_children()[0].pid or 0, signal.SIGSTOP)
+    with pytest.raises(TooLongError):
+        next(found)
+    assert not mp.active_children()
+
+
+def test_a_process_that_cannot_be_had_leaves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, forked = os.fork, [0]
+
+    def some_forks() -> int:
+        forked[0] += 1
+        if forked[0] == 3:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", some_forks)
+    with pytest.raises(EndedError, match="cannot be started"):
+        next(some(square, range(9), workers=4))
+    assert forked == [3]
+    assert not mp.active_children()
 
 
 def test_a_program_that_ends_in_the_midst_leaves_no_process() -> None:

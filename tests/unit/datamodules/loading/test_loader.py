@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils import signal_handling
 
-from datamodules.loading import crew, loader
+from datamodules.loading import crew, guard, loader
 from datamodules.loading.guard import Guard
 from datamodules.loading.loader import Bad, Batches, Fleet, Loaded
 from datamodules.loading.room import Empty, plain
 from datamodules.order.packs import Item, Pack
 from datamodules.order.steps import Micro
 from dit_video.batch import Place
+from dit_video.config.run import Run
 from dit_video.errors import DataError
+from dit_video.launch import watch
+from dit_video.launch.heartbeat import Beat
 
 HOARD: list[bytearray] = []
 
@@ -79,6 +82,7 @@ def crash() -> None:
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "TICK", 0.2)
+    monkeypatch.setattr(loader, "PAUSE", 0.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -124,7 +128,8 @@ def test_a_process_that_ends_while_it_sends_is_no_wait_for_ever() -> None:
 
     def end() -> None:
         time.sleep(0.3)  # by now the batch before is half sent
-        os.kill(os.getpid(), signal.SIGKILL)
+        faulthandler.disable()
+        os.abort()
 
     def late(*_: object) -> None:
         raise AssertionError("waiting for ever")
@@ -154,6 +159,36 @@ def test_processes_that_keep_ending_of_no_sample_s_fault_end_the_run() -> None:
     made = Decoder(every=lambda: os._exit(3) if mp.current_process().name == "loader" else 0)
     with pytest.raises(DataError, match=r"ended 3 times at step 0.*datamodules\.workers"):
         rows(made, count=3, workers=1)
+
+
+def test_what_kills_all_processes_from_outside_ends_the_run_and_blames_no_sample() -> None:
+    made = Decoder(every=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match=r"ended 3 times at step 0, of no sample's fault \(a loader"):
+        rows(made, count=3, workers=1)
+
+
+@pytest.mark.parametrize("refused", [1, 100])
+def test_processes_that_cannot_be_had_are_asked_for_again(monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
+    fork, forked = os.fork, [0]
+
+    def few_forks() -> int:
+        forked[0] += 1
+        if forked[0] <= refused:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", few_forks)
+    if refused == 1:
+        assert rows(Decoder(), count=3, workers=2) == [*range(6)]
+        return
+    with pytest.raises(DataError, match=r"ended 3 times before the first step.*cannot be started"):
+        rows(Decoder(), count=3, workers=2)
+
+
+def test_silent_processes_are_given_up_before_the_parent_gives_the_run_up() -> None:
+    dog = watch.Watchdog(silence=Run.silence, patience=300.0, whole=True)
+    allowed = dog.limit(watch.Seen(Beat(phase="data"), 0.0, 0.0))
+    assert max(loader.GIVEN_UP, Guard().seconds + guard.READING) < allowed
 
 
 def test_a_mistake_in_a_worker_stays_one_line() -> None:

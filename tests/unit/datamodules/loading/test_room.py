@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,6 +68,38 @@ def test_what_is_written_in_the_room_is_not_copied_and_stays_when_it_grows() -> 
         assert same(list(found), [first, large])
         first[0] = 9
         assert found[0].tolist() == [9, 7, 7, 7, 7], "one memory"
+
+
+def test_memory_that_a_room_has_outgrown_is_not_taken_for_it() -> None:
+    with pair() as (mine, its):
+        mine.begin()
+        first = mine.empty((STEP,), dtype=torch.uint8)
+        place = first.data_ptr()
+        del first
+        large = mine.empty((8 * STEP,), dtype=torch.uint8).fill_(2)
+        others = [torch.frombuffer(mmap.mmap(-1, STEP), dtype=torch.uint8).fill_(3) for _ in range(8)]
+        assert place not in [other.data_ptr() for other in others], "it is known, and given to no other"
+        assert same(its.opened(mine.packed([large, *others]), int), [large, *others])
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_where_the_system_refuses_memory_tensors_go_by_value(before: int) -> None:
+    freed: list[int] = []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pair() as (mine, its):
+        mine.begin()
+        sent = [mine.empty((10,), dtype=torch.uint8).fill_(1) for _ in range(before)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 * STEP, limits[1]))
+        try:
+            sent.append(mine.empty((5 * STEP,), dtype=torch.uint8).fill_(2))
+            sent.append(mine.empty((10,), dtype=torch.uint8).fill_(3))
+            message = mine.packed(sent)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert same(its.opened(message, lambda: freed.append(1)), sent)
+        assert freed == [1]
+        mine.begin()
+        assert same(its.opened(mine.packed(TENSORS), int), TENSORS), "the next answer finds its room"
 
 
 def test_tensors_without_a_room_go_by_value() -> None:

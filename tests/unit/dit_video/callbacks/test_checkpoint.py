@@ -4,6 +4,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ from torch import nn
 
 from dit_video import checkpoint
 from dit_video.batch import Place
-from dit_video.callbacks.checkpoint import Checkpoint
+from dit_video.callbacks.checkpoint import BUSY, Checkpoint
 from dit_video.callbacks.ema import Ema
 from dit_video.errors import CheckpointError, ConfigError
+from dit_video.launch import heartbeat, report
+from dit_video.launch.heartbeat import Heartbeat
 from dit_video.optim.adamw import AdamW
 
 
@@ -140,20 +143,67 @@ def test_what_is_not_sound_is_not_saved(tmp_path: Path) -> None:
 def test_a_failed_save_is_tried_again_and_two_stop_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     callback, trainer, task = parts(tmp_path)
     run(callback, trainer, task, steps=range(3))
-    callback.agreed(callback.ended())
+    callback.settle()
     with no_large_files():
         run(callback, trainer, task, steps=range(3, 6))
-        callback.agreed(callback.ended())
+        callback.settle()
     assert "at 18 samples was not saved (File too large); the ones before it are kept" in caplog.text
     assert "training goes on" in caplog.text
     run(callback, trainer, task, steps=range(6, 9))
-    callback.agreed(callback.ended())
+    callback.settle()
     assert names(tmp_path) == ["000000000009-00000003", "000000000024-00000008"]
     match = r"at 42 samples was not saved .* then the same command goes on"
     with no_large_files(), pytest.raises(CheckpointError, match=match):
         run(callback, trainer, task, steps=range(9, 19))
     callback.on_exception(trainer, task, KeyError())
     assert names(tmp_path) == ["000000000009-00000003", "000000000024-00000008"]
+
+
+def test_a_failure_is_written_down_before_the_save_under_way_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heart, held = Heartbeat(tmp_path, rank=0), Event()
+    monkeypatch.setattr(heartbeat, "_OWN", [heart])
+    callback, trainer, task = parts(tmp_path)
+    assert callback.saver is not None
+    callback.saver.thread.submit(held.wait, 20)
+    run(callback, trainer, task, steps=range(3))
+    ending = Thread(target=callback.on_exception, args=(trainer, task, ConfigError("x.y is 3; set it to 4")))
+    ending.start()
+    while heart.phase != "save":
+        ending.join(0.01)
+        assert ending.is_alive()
+    record = report.read(tmp_path, 0)
+    assert record is not None
+    assert (record.kind, record.text) == ("mistake", "x.y is 3; set it to 4")
+    held.set()
+    ending.join(20)
+    assert heart.phase == "failed"
+    assert names(tmp_path) == ["000000000009-00000003"]
+    heart.stacks.close()
+
+
+def test_after_a_failure_a_save_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "SAVING", 0.05)
+    held = Event()
+    callback, trainer, task = parts(tmp_path)
+    assert callback.saver is not None
+    callback.saver.thread.submit(held.wait, 20)
+    run(callback, trainer, task, steps=range(3))
+    callback.on_exception(trainer, task, KeyError())
+    assert not held.is_set()
+    assert callback.raised() == BUSY
+    held.set()
+    callback.teardown(trainer, task, "fit")
+
+
+def test_the_settings_are_those_that_the_run_began_with(tmp_path: Path) -> None:
+    callback, trainer, task = parts(tmp_path)
+    (tmp_path / "config.yaml").write_text("a: 2\n", encoding="utf-8")
+    run(callback, trainer, task, steps=range(3))
+    callback.on_train_end(trainer, task)
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    assert (path / "config.yaml").read_text(encoding="utf-8") == "a: 1\n"
 
 
 def test_the_last_save_must_succeed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,26 @@ def test_what_is_written_verifies_and_every_bit_counts(tmp_path: Path) -> None:
         (tmp_path / "a.bin").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"a\.bin is damaged"):
             manifest.verify(tmp_path)
+
+
+def test_nothing_more_is_hashed_after_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100):
+        (tmp_path / f"{number:03d}").write_bytes(b"abc")
+    write(tmp_path, Progress(step=2, samples_seen=8))
+    (tmp_path / "000").write_bytes(b"abd")
+    hashed = []
+
+    def counted(path: Path) -> dict[str, object]:
+        hashed.append(path)
+        if path.name != "000":
+            time.sleep(0.05)
+        return entry(path)
+
+    entry = manifest.entry
+    monkeypatch.setattr(manifest, "entry", counted)
+    with pytest.raises(CheckpointError, match="000 is damaged"):
+        manifest.verify(tmp_path)
+    assert len(hashed) < 100
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"step": 1}'])

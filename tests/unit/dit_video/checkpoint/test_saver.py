@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import resource
 import sys
 from pathlib import Path
@@ -89,6 +90,42 @@ def test_a_disk_that_fails_on_one_rank_fails_the_save_on_all(tmp_path: Path) -> 
     assert one[1].startswith("the checkpoint at 2 samples was not saved (File too large); the ones before it are kept")
     assert one[2] == "000000000003-00000003"
     assert sorted(path.name for path in tmp_path.iterdir()) == [one[0], one[2]]
+
+
+def no_memory(rank: int, folder: Path) -> list[str]:
+    """Rank 1 has not the memory for its copy of the second state."""
+    saver, said = checkpoint.Saver(folder, rule=RULE), []
+    for step in (1, 2, 3):
+        live = state(step)
+        if (rank, step) == (1, 2):
+            live["model"]["w"] = torch.empty((1,)).expand(2**60)  # of which there is no copy
+            live["model"]["v"] = torch.empty((1,)).expand(2**60)
+        try:
+            said.append(saver.begin(live, **about(step)).result(40).name)  # type: ignore[arg-type]
+        except CheckpointError as error:
+            said.append(str(error))
+    saver.close()
+    return said
+
+
+def test_a_copy_that_fails_on_one_rank_fails_the_save_on_all(tmp_path: Path) -> None:
+    one, other = run_ranks(no_memory, 2, tmp_path, seconds=30)
+    assert one == other
+    assert "the checkpoint at 2 samples was not saved (RuntimeError: " in one[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [one[0], one[2]]
+
+
+def test_a_folder_that_cannot_be_cleared_is_no_failed_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(checkpoint.saver, "prune", stale)
+    saver = checkpoint.Saver(tmp_path, rule=RULE)
+    assert saver.begin(state(1), **about(1)).result() == checkpoint.latest(tmp_path)  # type: ignore[arg-type]
+    saver.close()
+    assert "older checkpoints are not deleted: [Errno 116] Stale file handle" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_to_says_what_mends_it(tmp_path: Path) -> None:

@@ -69,6 +69,19 @@ def test_another_model_is_refused_by_name(tmp_path: Path) -> None:
         checkpoint.load(path, live)
 
 
+def test_another_precision_is_refused_by_its_key(tmp_path: Path) -> None:
+    live = state(*model())
+    live["guard"] = {"seen": torch.ones(2)}
+    path = save(tmp_path, live)
+    live["guard"] = {"seen": torch.full((2,), 3, dtype=torch.int64)}  # that one begins anew
+    checkpoint.load(path, live)
+    assert live["guard"]["seen"].tolist() == [3, 3]
+    live["model"]["0.bias"] = live["model"]["0.bias"].to(torch.bfloat16)
+    match = r"has model\.0\.bias in float32, this run in bfloat16; check trainer\.precision"
+    with pytest.raises(CheckpointError, match=match):
+        checkpoint.load(path, live)
+
+
 def rewrite_manifest(path: Path) -> None:
     """As someone would who makes a checkpoint for others to load."""
     files = {file.name: manifest.entry(file) for file in path.iterdir() if file.name != manifest.NAME}

@@ -150,3 +150,9 @@ def test_a_killed_parent_leaves_no_rank_and_the_next_one_clears_up(tmp_path: Pat
     while any(Path(f"/proc/{rank}").exists() for rank in ranks) and time.monotonic() < until:
         time.sleep(0.01)
     assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+
+
+def test_a_rank_that_failed_may_let_its_save_end(tmp_path: Path) -> None:
+    code, error = finish(begin(tmp_path, "saving:0:6:always", ranks=1))
+    assert (code, error.count("error: x.y is 3; set it to 4")) == (2, 1), error
+    assert (tmp_path / "saved").exists()
