@@ -181,8 +181,7 @@ def joined(folder: Path, meet: Path, rank: int) -> None:
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
-    save(folder, 2)
-    dist.destroy_process_group()
+    save(folder, 2)  # the group is left as it is: gloo's own end waits for ever for a rank that was killed in it
 
 
 def ended(pid: int) -> bool:
