@@ -77,7 +77,7 @@ def passing() -> Iterator[None]:
     """A block in which the other end of a pipe may be closed: EndedError."""
     try:
         yield
-    except (EOFError, OSError) as error:
+    except EOFError as error:
         raise EndedError("a loader process has ended") from error
 
 

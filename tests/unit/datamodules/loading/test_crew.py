@@ -123,7 +123,7 @@ def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[:3] == pytest.approx([0.05, 0.1, 0.15])
 
 
-class TooLongError(Exception):
+class TooLongError(TimeoutError):
     pass
 
 

@@ -80,6 +80,7 @@ def test_each_sample_that_is_tried_is_a_sign_of_life(monkeypatch: pytest.MonkeyP
     heart.mark("step", 3)
     monkeypatch.setattr(heartbeat, "_OWN", [heart])
     culprits(dict.fromkeys(range(2), int), Guard())
+    heart.stacks.close()
     found = heartbeat.read(heartbeat.beat_file(tmp_path, 0))
     assert (found.marks, found.phase, found.step) == (5, "step", 3)
 

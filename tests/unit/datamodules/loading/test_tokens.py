@@ -43,8 +43,8 @@ def test_a_batch_is_its_clips_joined(dataset: Path, dtype: str, patch: int) -> N
         assert batch.layout.lengths == layout.lengths
         assert torch.equal(batch.layout.position, layout.position)
         came = made.loader.make(micro.packs).made
-        batch = made.loader.finish(came, micro, ())
-        assert batch.data.data_ptr() != came.data_ptr(), "what it came in is for another"
+        again = made.loader.finish(came, micro, ())
+        assert again.data.data_ptr() != came.data_ptr(), "what it came in is for another"
 
 
 def clip_of(made: LatentData, item: Item):  # noqa: ANN201
