@@ -100,7 +100,7 @@ def put(
 def _message(folder: Path, about: About, error: Exception) -> str:
     """One line: what is wrong in the system's words, what is kept, what mends it."""
     number = error.errno if isinstance(error, OSError) else None
-    mend = MENDS.get(number or 0, "see to the disk of {}").format(folder)
+    mend = MENDS.get(number, "see to the disk of {}").format(folder) if number else "see to that"
     what = (isinstance(error, OSError) and error.strerror) or (f"{error}".splitlines() or [type(error).__name__])[0]
     seen = about.progress.samples_seen
     return f"the checkpoint at {seen} samples was not saved ({what}); the ones before it are kept: {mend}"
