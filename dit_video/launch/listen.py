@@ -40,8 +40,10 @@ class Signals:
 
     def wait(self, seconds: float, *, pipes: Sequence[int] = ()) -> list[signal.Signals]:
         """Return when a signal comes, a child ends, something can be read of `pipes`, or the time is over."""
-        ready, _, _ = select.select([self.reader, *pipes], [], [], seconds)
-        if self.reader not in ready:
+        poll = select.poll()  # select() knows files up to 1,023 alone
+        for pipe in (self.reader, *pipes):
+            poll.register(pipe, select.POLLIN)
+        if self.reader not in dict(poll.poll(max(seconds, 0.0) * 1000)):
             return []
         return [signal.Signals(number) for number in os.read(self.reader, 4096) if number in HEARD]
 

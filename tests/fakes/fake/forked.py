@@ -113,5 +113,5 @@ def run(
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.argv[0] = train.__file__
+    sys.argv[0] = str(Path(__file__).resolve().parents[1] / "train.py") if fakes else train.__file__
     train.main(arguments, allowed=(*ALLOWED, "fake.") if fakes else ALLOWED)

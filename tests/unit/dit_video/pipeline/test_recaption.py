@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ def test_runs_of_something_else_are_refused(run: Path, tmp_path: Path) -> None:
         ({"models": {"vae": {}}}, "is of vae; expected the run of a recaptioner"),
         ({"models": {"recaptioner": {"_target_": TARGET, **SIZE}}}, "does not fit"),
     ):
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)  # a sound one of the same place would stay
         folder = checkpoint.save(
             tmp_path / "other", state, config=yaml.safe_dump(config), fingerprint="none", step=1, samples_seen=4
         )
