@@ -51,6 +51,6 @@ def test_the_rank_that_failed_is_named(how: str, told: str) -> None:
 
 def test_ranks_that_hang_show_where() -> None:
     with pytest.raises(AssertionError, match="hang_on_one") as failure:
-        run_ranks(hang_on_one, 2, seconds=1)
+        run_ranks(hang_on_one, 2, seconds=4)
     assert "rank 0:" in str(failure.value)
     assert "rank 1:" in str(failure.value)
