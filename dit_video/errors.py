@@ -27,3 +27,7 @@ class CheckpointError(UserError):
 
 class RequestError(UserError):
     """A sampling request that cannot be served."""
+
+
+class ClusterError(UserError):
+    """A cluster that refuses a job, does not answer, or is not there."""

@@ -1,0 +1,200 @@
+"""What SLURM is told and asked: the one module that runs sbatch, scontrol, scancel and sinfo.
+
+- Every call has a time limit, and ends in an answer or in one line: a controller that is down is no traceback.
+- Jobs are read from `scontrol show job --oneliner`, so no accounting is needed; what SLURM has forgotten is not there.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dit_video.errors import ClusterError
+
+SECONDS = 45.0  # for one call
+FIELD = re.compile(r"([A-Z][A-Za-z:/]*)=(.*?)(?=\s+[A-Z][A-Za-z:/]*=|\s*$)")
+ENDED = frozenset(
+    {
+        "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL",
+        "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "REVOKED",
+    }
+)  # fmt: skip
+NOBODY = frozenset({"", "(null)", "N/A", "Unknown", "None"})
+UNKNOWN = re.compile(r"Invalid job id|does not exist", flags=re.IGNORECASE)
+DOWN = re.compile(r"Unable to contact slurm controller|connect failure|Connection refused|Zero Bytes", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as SLURM knows it; `id` is "12", or "12_3" for an element of an array, "12_[4-9%2]" for waiting ones.
+
+    `time_limit` as SLURM writes it; times are None where there is none yet.
+    """
+
+    id: str
+    name: str
+    state: str
+    reason: str
+    partition: str
+    nodes: str
+    restarts: int
+    code: int
+    time_limit: str
+    submitted: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    output: Path | None
+    folder: Path
+
+    @property
+    def over(self) -> bool:
+        """Whether it will not run (again), unless someone requeues it."""
+        return self.state in ENDED
+
+    @property
+    def array(self) -> str:
+        """The number that all elements of an array share; of another job its own."""
+        return self.id.partition("_")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """A partition: its longest time as SLURM writes it, and how many nodes it has and gives to one job."""
+
+    name: str
+    time: str
+    nodes: int
+    most: int
+    default: bool
+
+
+def submit(script: Path, *options: str) -> str:
+    """Hand `script` to sbatch with `options`; the id of the job."""
+    return run(["sbatch", "--parsable", *options, str(script)]).strip().splitlines()[-1].partition(";")[0]
+
+
+def jobs(ids: Collection[str] | None = None) -> list[Job]:
+    """The jobs that SLURM remembers: those of `ids` (of an array: all its elements), or all."""
+    if ids is not None and not ids:
+        return []
+    one = [next(iter(ids))] if ids is not None and len(ids) == 1 else []
+    try:
+        text = run(["scontrol", "show", "job", "--oneliner", *one])
+    except ClusterError as error:
+        if UNKNOWN.search(str(error)):
+            return []
+        raise
+    found = [parse(line) for line in text.splitlines() if "JobId=" in line]
+    return [job for job in found if ids is None or one or job.id in ids or job.array in ids]
+
+
+def job(id: str) -> Job | None:  # noqa: A002 - that is what it is
+    """One job, or None where SLURM knows none of that number (any more)."""
+    return next(iter(jobs([id])), None)
+
+
+def cancel(id: str, *, signal: str | None = None) -> None:  # noqa: A002
+    """End a job, or send `signal` (a name such as "USR1") to its tasks."""
+    run(["scancel", *([f"--signal={signal}"] if signal else []), id])
+
+
+def requeue(id: str) -> None:  # noqa: A002
+    """Put a job back into the queue; it keeps its number."""
+    run(["scontrol", "requeue", id])
+
+
+def exclude(id: str, nodes: Collection[str]) -> None:  # noqa: A002
+    """Let a waiting job start on no node of `nodes`, nor of those that it excludes already."""
+    text = run(["scontrol", "show", "job", "--oneliner", id])
+    before = dict(FIELD.findall(text)).get("ExcNodeList", "")
+    names = ([] if before in NOBODY else [before]) + sorted(nodes)
+    run(["scontrol", "update", f"JobId={id}", f"ExcNodeList={','.join(names)}"])
+
+
+def partitions() -> list[Partition]:
+    """Every partition that this user may see."""
+    found = []
+    for line in run(["scontrol", "show", "partition", "--oneliner"]).splitlines():
+        fields = dict(FIELD.findall(line))
+        if "PartitionName" in fields:
+            nodes, most = _number(fields.get("TotalNodes")), fields.get("MaxNodes", "UNLIMITED")
+            found.append(
+                Partition(
+                    name=fields["PartitionName"],
+                    time=fields.get("MaxTime", "UNLIMITED"),
+                    nodes=nodes,
+                    most=min(nodes, int(most)) if most.isdigit() else nodes,
+                    default=fields.get("Default") == "YES",
+                )
+            )
+    return found
+
+
+def parse(line: str) -> Job:
+    """A job from a line of `scontrol show job --oneliner`."""
+    fields = dict(FIELD.findall(line))
+    element = fields.get("ArrayTaskId")
+    number = fields["ArrayJobId"] if element else fields["JobId"]
+    output, nodes = fields.get("StdOut", ""), fields.get("NodeList", "")
+    several = element is not None and not element.isdigit()
+    return Job(
+        id=number if element is None else f"{number}_[{element}]" if several else f"{number}_{element}",
+        name=fields.get("JobName", ""),
+        state=fields.get("JobState", ""),
+        reason="" if fields.get("Reason") in NOBODY else fields.get("Reason", ""),
+        partition=fields.get("Partition", ""),
+        nodes="" if nodes in NOBODY else nodes,
+        restarts=_number(fields.get("Restarts")),
+        code=_code(fields.get("ExitCode", "0:0")),
+        time_limit=fields.get("TimeLimit", ""),
+        submitted=_time(fields.get("SubmitTime")),
+        started=_time(fields.get("StartTime")),
+        ended=_time(fields.get("EndTime")),
+        output=None if output in NOBODY else Path(output),
+        folder=Path(fields.get("WorkDir", ".")),
+    )
+
+
+def run(command: Sequence[str], *, seconds: float = SECONDS) -> str:
+    """What a command of SLURM says; ClusterError with its reason where it fails, is not there, or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except FileNotFoundError:
+        raise ClusterError(
+            f"there is no {command[0]} here; run this where SLURM is installed, a login node, or leave run.submit out"
+        ) from None
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(
+            f"SLURM has not answered {command[0]} for {seconds:g} s{_last(error.stderr)}; try again when it does"
+        ) from None
+    if done.returncode == 0:
+        return done.stdout
+    said = _last(done.stderr)
+    if DOWN.search(said):
+        raise ClusterError(f"SLURM's controller does not answer{said}; `scontrol ping` tells when it does again")
+    raise ClusterError(f"{command[0]} failed{said or f': exit code {done.returncode}'}")
+
+
+def _last(said: str | bytes | None) -> str:
+    """What a command complained of last, to stand behind a sentence."""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said or ""
+    lines = [re.sub(r"^(\w+: )?(error|fatal): ", "", line) for line in text.strip().splitlines()]
+    return f": {lines[-1]}" if lines else ""
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _code(text: str) -> int:
+    """Exit code of a batch script, as a shell has it: 128 + signal where one ended it."""
+    code, _, number = text.partition(":")
+    return 128 + int(number) if number.isdigit() and int(number) else _number(code)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None or text in NOBODY else datetime.fromisoformat(text).astimezone()

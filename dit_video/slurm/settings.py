@@ -1,0 +1,82 @@
+"""What a cluster is to be told of a job: the settings under `run.submit`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dit_video.errors import ConfigError
+
+TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|UNLIMITED|INFINITE)", flags=re.IGNORECASE)
+MEMORY = re.compile(r"\d+[KMGT]?B?", flags=re.IGNORECASE)
+NAME = re.compile(r"[A-Za-z_]\w*")
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", flags=re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slurm:
+    """A job of SLURM; how many nodes and ranks it has follows from trainer.*, and null is what the cluster does.
+
+    `gpus` of a node (a number or TYPE:NUMBER), `cpus` of a rank, `memory` of a node (64G), `time` as sbatch takes it.
+    With `min_nodes` a job that starts again may have fewer nodes than trainer.num_nodes, down to that.
+    `grace` seconds before the time limit the ranks are told to save and stop; `wait` seconds after the first rank has
+    ended, the others are ended. `concurrent` elements of an array run at once.
+    `environment` is exported: {NAME: value}, or {NAME: null} for what the submitting shell must have, which is handed
+    over by name and written nowhere. `modules` are loaded, `setup` lines of shell run first on the batch host;
+    `container` is an image, run by `engine` with `mounts` (SOURCE:TARGET), `python` the interpreter there.
+    `options` are handed to sbatch as they are (--mail-type=END).
+    """
+
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str | None = None
+    gpus: str | int | None = None
+    cpus: int | None = None
+    memory: str | None = None
+    min_nodes: int | None = None
+    exclude: str | None = None
+    grace: int = 120
+    wait: int = 120
+    concurrent: int = 16
+    modules: list[str] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
+    environment: dict[str, str | int | float | None] = field(default_factory=dict)
+    container: str | None = None
+    engine: Literal["pyxis", "apptainer"] = "pyxis"
+    mounts: list[str] = field(default_factory=list)
+    python: str | None = None
+    options: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.time is not None and not TIME.fullmatch(self.time):
+            raise ConfigError(f"run.submit.time={self.time} is no time; expected MINUTES, H:MM:SS or DAYS-H:MM:SS")
+        if self.memory is not None and not MEMORY.fullmatch(self.memory):
+            raise ConfigError(f"run.submit.memory={self.memory} is no size; expected a number with K, M, G or T: 64G")
+        for key in ("cpus", "min_nodes", "grace", "wait", "concurrent"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"run.submit.{key} must be at least 1, got {value}")
+        if self.mounts and self.container is None:
+            raise ConfigError("run.submit.mounts needs an image; add run.submit.container=IMAGE, or leave it out")
+        self._check_texts()
+
+    def _check_texts(self) -> None:
+        """No line of the script may be broken by a value, and no secret may stand in it."""
+        for key in ("modules", "setup", "mounts", "options"):
+            for value in getattr(self, key):
+                if not isinstance(value, str) or "\n" in value:
+                    raise ConfigError(f"run.submit.{key} takes lines of text, got {value!r}")
+        for value in self.options:
+            if not value.startswith("-"):
+                raise ConfigError(f"run.submit.options takes options of sbatch, got {value!r}; expected --NAME=VALUE")
+        for name, given in self.environment.items():
+            if not NAME.fullmatch(name):
+                raise ConfigError(f"run.submit.environment: {name!r} is no name of a variable")
+            if given is not None and SECRET.search(name):
+                raise ConfigError(
+                    f"run.submit.environment.{name} looks like a secret and would stand in the script; "
+                    f"export it in the shell, and set run.submit.environment.{name}=null"
+                )
