@@ -147,7 +147,8 @@ class Line:
         rate = (seen - first) / max(now - began, 1e-9)
         left = clock((self.total - seen) / rate) if rate else "?"
         loss = f" · loss {row['loss']:.4f}" if "loss" in row else ""
-        text = f"step {row['step']} · {seen}/{self.total} samples{loss} · {rate:.1f} samples/s · {left} left"
+        done = min(seen, self.total)  # the last step is a whole one, and may have more than the run asks for
+        text = f"step {row['step']} · {done}/{self.total} samples{loss} · {rate:.1f} samples/s · {left} left"
         sys.stderr.write(f"\r{text}\x1b[K" if self.interactive else f"{text}\n")
         sys.stderr.flush()
 

@@ -96,7 +96,7 @@ def test_the_line_tells_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -
     line = Line(total=100)
     line.show({"step": 1, "samples_seen": 10, "loss": 0.5})
     line.show({"step": 2, "samples_seen": 20, "loss": 0.5})
-    line.show({"step": 10, "samples_seen": 100, "loss": 0.25})
+    line.show({"step": 10, "samples_seen": 105, "loss": 0.25})
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 2
     assert "100/100 samples" in shown[1]

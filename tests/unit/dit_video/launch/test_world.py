@@ -46,7 +46,10 @@ def test_torchrun_and_srun_have_given_the_rank() -> None:
     ("trainer", "said"),
     [
         ({**CPU, "devices": 9999}, "trainer.devices is 9999 and this machine has"),
-        ({**CPU, "devices": "all"}, "trainer.devices must be a number"),
+        ({"accelerator": "gpu", "devices": "all"}, "trainer.devices must be a number"),
+        ({**CPU, "devices": -1}, "trainer.devices=-1 chooses among GPUs"),
+        ({**CPU, "devices": [0, 1]}, r"trainer.devices=\[0, 1\] chooses among GPUs"),
+        ({**CPU, "devices": 0}, "trainer.devices=0 .* set trainer.devices=N"),
         ({**CPU, "devices": 2, "num_nodes": 2}, "trainer.num_nodes=2 needs"),
     ],
 )
