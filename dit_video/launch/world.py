@@ -79,8 +79,8 @@ def devices(given: Any, *, accelerator: str) -> int:
     """How many processes Lightning makes of `trainer.devices`; ConfigError for what is no number of them."""
     if accelerator == "cpu" and str(given) != "auto" and not (str(given).isdigit() and int(given) > 0):
         raise ConfigError(
-            f"trainer.devices={given} chooses among GPUs, and trainer.accelerator is cpu; set trainer.devices=N, a number "
-            "of processes"
+            f"trainer.devices={given} chooses among GPUs, and trainer.accelerator is cpu; set trainer.devices=N, "
+            "a number of processes"
         )
     if isinstance(given, list | tuple):
         return len(given)
