@@ -21,6 +21,7 @@ from dit_video.batch import ClipBatch, PackBatch, Place
 from dit_video.callbacks.ema import Ema
 from dit_video.errors import ConfigError
 from dit_video.parallel import agree
+from dit_video.parallel.local import is_shard, local
 from dit_video.parallel.plan import Plan
 
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -62,7 +63,7 @@ class Consistent(Callback):
             return
         self.confirmed = step
         found = held(trainer, pl_module)
-        own, sharded = sums(found.values()), [is_sharded(tensor) for tensor in found.values()]
+        own, sharded = sums(found.values()), [is_shard(tensor) for tensor in found.values()]
         plan = plan_of(pl_module, trainer.world_size)
         digests = [digest([total for total, part in zip(own, sharded, strict=True) if part is kind]) for kind in KINDS]
         if all(
@@ -140,15 +141,10 @@ def held(trainer: Trainer, task: LightningModule) -> dict[str, Tensor]:
     }
 
 
-def is_sharded(tensor: Tensor) -> bool:
-    """Whether other ranks may hold other parts of it."""
-    return hasattr(tensor, "to_local")
-
-
 @torch.no_grad()
 def sums(tensors: Iterable[Tensor]) -> list[int]:
     """The sum of the bits of each tensor's part on this rank, as integers modulo 2^64; one look at the device."""
-    totals = [bit_sum(tensor.to_local() if is_sharded(tensor) else tensor) for tensor in tensors]  # type: ignore[attr-defined]
+    totals = [bit_sum(local(tensor)) for tensor in tensors]
     device = next((total.device for total in totals if total.device.type != "cpu"), torch.device("cpu"))
     found: list[int] = torch.stack([total.to(device) for total in totals]).tolist() if totals else []
     return found

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dit_video.optim.exchange import Shards, local, shards
+from dit_video.optim.exchange import Shards, shards
+from dit_video.parallel.local import local
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dit_video.parallel.local import local
+
 
 def decay(*, samples: int, samples_seen: int, half_life: int, ramp: float) -> float:
     """Weight of the old average after `samples` more samples, `samples_seen` with them."""
@@ -32,8 +34,8 @@ class Ema:
     def update(self, *, samples: int, samples_seen: int) -> None:
         """Move the averages towards the parameters by one step of `samples` samples."""
         keep = decay(samples=samples, samples_seen=samples_seen, half_life=self.half_life, ramp=self.ramp)
-        averages = [_local(average) for average in self.averages.values()]
-        values = [_local(p.detach()).to(a.dtype) for p, a in zip(self.parameters.values(), averages, strict=True)]
+        averages = [local(average) for average in self.averages.values()]
+        values = [local(p.detach()).to(a.dtype) for p, a in zip(self.parameters.values(), averages, strict=True)]
         if averages:
             torch._foreach_lerp_(averages, values, 1 - keep)
 
@@ -55,9 +57,3 @@ class Ema:
 
 def _wide(parameter: nn.Parameter) -> Tensor:
     return parameter.detach().clone().to(torch.promote_types(parameter.dtype, torch.float32))
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This process's part of a sharded tensor; the tensor itself otherwise."""
-    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return local

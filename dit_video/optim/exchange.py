@@ -58,11 +58,6 @@ Dealt = list[list[Matrix]]
 """The matrices of each rank."""
 
 
-def local(tensor: Tensor) -> Tensor:
-    """This rank's part of a sharded tensor, sharing its memory; the tensor itself otherwise."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 def shards(tensor: Tensor) -> Shards:
     """Who shares a tensor; it is split by rows over the last axis of its mesh and copied over the others."""
     if not isinstance(tensor, DTensor):

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from dit_video.errors import ConfigError
 from dit_video.optim.adamw import evaluate, start_state
 from dit_video.optim.clip import clip as clip_
-from dit_video.optim.exchange import Matrix, Round, Shards, deal, local, shards
+from dit_video.optim.exchange import Matrix, Round, Shards, deal, shards
 from dit_video.optim.groups import Named, check, groups
 from dit_video.optim.schedule import Schedule
+from dit_video.parallel.local import local
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dit_video.parallel.local import is_shard, put
 from dit_video.parallel.tags import tag, tags
 from dit_video.seeds import generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
 
 COPY = torch.ops.aten.copy_.default
 RANDOM = {torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default}
@@ -57,24 +57,6 @@ class Keyed(TorchDispatchMode):
         )
         put(args[0], whole)
         return args[0]
-
-
-def is_shard(tensor: Tensor) -> bool:
-    """Whether a tensor may be a part of one that is spread over processes."""
-    return type(tensor).__name__ == "DTensor"
-
-
-def put(target: Any, whole: Tensor) -> None:
-    """Copy a whole tensor into one that may be a shard of it; in place."""
-    with torch.no_grad():
-        if not is_shard(target):
-            target.copy_(whole)
-            return
-        from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-
-        sizes, starts = compute_local_shape_and_global_offset(target.shape, target.device_mesh, target.placements)
-        part = whole[tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))]
-        target.to_local().copy_(part)
 
 
 def materialise(model: Initialised, *, device: torch.device, seed: int, purpose: str) -> None:
