@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.report import plots
-from datamodules.report.page import absent, duration, note
+from dit_video.page import plots
+from dit_video.page.document import absent, duration, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,8 @@ import numpy as np
 
 from datamodules.quickstart import sheets
 from datamodules.quickstart.curves import training
-from datamodules.report import plots
-from datamodules.report.page import Section, absent, document, duration, note
+from dit_video.page import plots
+from dit_video.page.document import Section, absent, document, duration, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:

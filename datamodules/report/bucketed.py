@@ -14,8 +14,8 @@ import numpy as np
 
 from datamodules.dataset.buckets import Buckets
 from datamodules.report.figures import count, many, percent
-from datamodules.report.page import absent, note
 from datamodules.report.thumbs import sheet
+from dit_video.page.document import absent, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from datamodules.report.dropped import dropped
 from datamodules.report.duplicates import duplicates
 from datamodules.report.figures import big, brief, count, span, volume
 from datamodules.report.findings import Facts, findings, listed
-from datamodules.report.page import Section, absent, document, note
 from datamodules.report.scores import scores
 from datamodules.report.sidecars import find
 from datamodules.report.sidecars import listed as sidecar_table
@@ -31,6 +30,7 @@ from datamodules.report.sizes import sources
 from datamodules.report.thumbs import Thumbs, sheet
 from dit_video import log
 from dit_video.errors import ConfigError
+from dit_video.page.document import Section, absent, document, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:

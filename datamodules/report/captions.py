@@ -12,9 +12,9 @@ import numpy as np
 from datamodules.dataset.columns import Texts
 from datamodules.report.figures import count, many, percent
 from datamodules.report.histogram import Axis, histogram, shares
-from datamodules.report.page import absent, note
 from datamodules.report.tables import aligned_texts, sidecar_names
 from dit_video.errors import DataError
+from dit_video.page.document import absent, note
 from dit_video.seeds import rng
 
 if TYPE_CHECKING:

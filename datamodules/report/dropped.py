@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules.report.figures import count, many, span
-from datamodules.report.page import absent, note
 from datamodules.report.thumbs import sheet
+from dit_video.page.document import absent, note
 
 if TYPE_CHECKING:
     from datamodules.report.tables import Dataset, Refused

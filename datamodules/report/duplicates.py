@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.report.figures import count, many, percent, span
 from datamodules.report.histogram import Axis, histogram
-from datamodules.report.page import absent, note
+from dit_video.page.document import absent, note
 
 if TYPE_CHECKING:
     from datamodules.report.tables import Dataset

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules.report.figures import count, many, percent, span
-from datamodules.report.page import shown_code
 from datamodules.report.scores import BORDERS
+from dit_video.page.document import shown_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

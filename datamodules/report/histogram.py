@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules.report.figures import count, percent
-from datamodules.report.plots import BOTTOM, LEFT, NARROW, TALL, Scale, log_ticks, short, ticks
+from dit_video.page.plots import BOTTOM, LEFT, NARROW, TALL, Scale, log_ticks, short, ticks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,9 @@ import numpy as np
 
 from datamodules.report.figures import many, percent
 from datamodules.report.histogram import Axis, histogram, shares
-from datamodules.report.page import absent, note
-from datamodules.report.plots import short
 from datamodules.report.thumbs import sheet
+from dit_video.page.document import absent, note
+from dit_video.page.plots import short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

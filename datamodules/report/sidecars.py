@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from datamodules.dataset import index
 from datamodules.files import storage
 from datamodules.report.figures import count, volume
-from datamodules.report.page import absent, note
 from datamodules.report.tables import entries, sidecar_names
 from dit_video.errors import DataError
+from dit_video.page.document import absent, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.report.figures import count, many, percent, span
 from datamodules.report.histogram import Axis, histogram, shares
-from datamodules.report.page import note
+from dit_video.page.document import note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,11 +19,11 @@ import numpy as np
 from datamodules.files import storage
 from datamodules.files.shards import Shards
 from datamodules.report.figures import span
-from datamodules.report.plots import short
 from dit_video.errors import DataError
 from dit_video.media.fit import cover
 from dit_video.media.image import read_image
 from dit_video.media.read import pick
+from dit_video.page.plots import short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

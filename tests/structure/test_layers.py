@@ -21,7 +21,10 @@ LAYERS = {
     "dit_video.strategy": 5,
     "dit_video.pipeline": 4,
     "dit_video.export": 4,
+    "dit_video.evaluation.__main__": 6,
+    "dit_video.evaluation.command": 6,
     "dit_video.evaluation": 4,
+    "dit_video.page": 4,
     "dit_video.provenance": 4,
     "dit_video.safety": 4,
     "dit_video.media": 4,
@@ -87,7 +90,7 @@ def test_imports_point_down(path: Path) -> None:
             assert theirs <= own, f"{module} (layer {own}) imports {other} (layer {theirs})"
         within = module.startswith("dit_video.") and other.startswith("datamodules")
         across = module.startswith("datamodules") and other.startswith(("dit_video.tasks", "dit_video.callbacks"))
-        assert not within, f"{module} imports {other}: tasks and datamodules meet in dit_video.batch alone"
+        assert not within or own == 6, f"{module} imports {other}: tasks and datamodules meet in dit_video.batch alone"
         assert not across or own == 6, f"{module} imports {other}: tasks and datamodules meet in dit_video.batch alone"
         top = other.split(".")[0]
         if top in ONLY:

@@ -175,13 +175,6 @@ def test_a_row_shows_its_first_samples_and_marks_them(tmp_path: Path) -> None:
     assert f"prompt {sheets.SHOWN}." not in text
 
 
-def test_tiny_videos_grow_by_whole_pixels_and_large_ones_shrink() -> None:
-    assert sheets.Medium("", 32, 48, True).shown(sheets.ALONE) == (192, 128, True)
-    assert sheets.Medium("", 72, 128, True).shown(sheets.ALONE) == (256, 144, True)
-    width, height, enlarged = sheets.Medium("", 720, 1280, True).shown(sheets.ALONE)
-    assert (width, height, enlarged) == (sheets.ALONE[1], 162, False)
-
-
 def test_differing_and_gained_words_are_told_apart() -> None:
     html = report.dense({"source": "circle", "dense": "a small red circle", "truth": "a large red circle"})
     assert re.findall(r"<mark>(.*?)</mark>", html) == ["small"]

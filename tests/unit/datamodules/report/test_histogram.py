@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from datamodules.report.histogram import STOPS, Axis, histogram, shares, stops
-from datamodules.report.plots import LEFT, NARROW, Scale
+from dit_video.page.plots import LEFT, NARROW, Scale
 from tests.unit.datamodules.report.conftest import Reader
 
 RNG = np.random.default_rng(0)

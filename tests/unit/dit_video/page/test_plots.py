@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from datamodules.report import plots
+from dit_video.page import plots
 
 
 def test_smoothing_keeps_constants_and_lies_within_the_values() -> None:

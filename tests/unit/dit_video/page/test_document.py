@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from datamodules.report.page import Section, document, duration, note, shown_code
+from dit_video.page.document import Section, document, duration, note, shown_code
 from tests.unit.datamodules.report.conftest import Reader
 
 

@@ -1,0 +1,1 @@
+"""One HTML file that needs nothing beside it: the frame of a page, its plots, its pictures and videos."""
