@@ -130,9 +130,12 @@ class Shards:
             os.close(self.handles.pop(path))
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; they are opened again when something is read of them."""
         for path in list(self.handles):
             self._close(path)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def checked(member: Member, data: bytes | DamagedError) -> bytes | DamagedError:

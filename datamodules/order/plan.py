@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from datamodules.dataset.captions import Captions
 from datamodules.order.packs import Items, Pack, Packer, Packs, pack
 from datamodules.order.steps import Micro, Step, Window, share, windows
@@ -13,13 +15,15 @@ from datamodules.order.streams import Order, deal
 from dit_video.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from datamodules.dataset.index import Index
 
 Measure = Callable[[int, "NDArray[np.int64]", int], Items]
 """`measure(stream, rows, ordinal)`: the items of `rows`, whose first has this ordinal in the stream."""
+
+
+STRETCH = 256  # rows that are measured and packed at once, at least: of a small dataset, several epochs of a stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class Plan:
     def items(self, stream: int) -> Iterator[Items]:
         """Samples of a stream with their ordinals and costs, a stretch at a time, without end."""
         ordinal = 0
-        for rows in self.order.stream(stream):
+        for rows in stretches(self.order.stream(stream), least=STRETCH):
             yield self.measure(stream, rows, ordinal)
             ordinal += len(rows)
 
@@ -72,6 +76,18 @@ class Plan:
                 if before[at] >= samples:
                     return
                 yield window, at
+
+
+def stretches(parts: Iterable[NDArray[np.int64]], *, least: int) -> Iterator[NDArray[np.int64]]:
+    """The same rows in parts of at least `least`; what is left of an end has fewer."""
+    held: list[NDArray[np.int64]] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) >= least:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def planned(

@@ -199,3 +199,14 @@ def test_workers_read_with_what_the_parent_has_used(method: str, tmp_path: Path)
             worker.join()
         assert [worker.exitcode for worker in workers] == [0, 0]
     reader.close()
+
+
+def test_files_end_with_what_has_opened_them(tmp_path: Path) -> None:
+    members = made(tmp_path)
+    shards = Shards()
+    shards.read_all(members)
+    handles = list(shards.handles.values())
+    del shards
+    for handle in handles:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(handle)
