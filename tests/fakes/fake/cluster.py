@@ -40,6 +40,7 @@ class Cluster:
     `mode`: plain, where nodes differ by their ports alone and nothing needs to be allowed; uts, where each has a host
     name; netns, where each has an address and a link too, which `cut` cuts; auto takes the last that can be had.
     `silence`, `grace` and `kill_wait` are SLURM's SlurmdTimeout, GraceTime (of `main`) and KillWait in seconds.
+    A job that is preempted gets the signal of its --signal if it is `warned`, else SIGTERM.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Cluster:
         silence: int = 12,
         grace: int = 20,
         kill_wait: int = 5,
+        warned: bool = True,
     ) -> None:
         self.folder = folder.resolve()
         self.nodes, self.cpus = nodes, cpus
         self.mode = keeper.best() if mode == "auto" else mode
-        self.times = {"silence": silence, "grace": grace, "kill_wait": kill_wait}
+        self.settings: dict[str, object] = {"silence": silence, "grace": grace, "kill_wait": kill_wait}
+        self.settings["warning"] = "SlurmctldParameters=preempt_send_user_signal" if warned else ""
         self.conf = self.folder / "slurm.conf"
         self.environment = {"SLURM_CONF": str(self.conf)}
         self.daemons: list[subprocess.Popen[bytes]] = []
@@ -241,7 +244,7 @@ def configure(cluster: Cluster) -> None:
         "" if cluster.mode == "netns" else "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny"
     )  # nobody else can reach it
     filled = {"host": host, "address": address, "port": port, "user": getpass.getuser(), "listen": near}
-    filled |= {"folder": folder, "nodes": "\n".join(nodes)} | cluster.times
+    filled |= {"folder": folder, "nodes": "\n".join(nodes)} | cluster.settings
     template = Template((Path(__file__).parent / "slurm.conf").read_text(encoding="utf-8"))
     cluster.conf.write_text(template.substitute(filled), encoding="utf-8")
     for number in range(2):

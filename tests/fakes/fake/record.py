@@ -15,10 +15,14 @@ from dit_video.batch import ClipBatch, PackBatch
 
 
 class Record(Callback):
-    """Appends step, samples seen, key, source, caption, `attempt`, rank and time of every sample to a CSV file."""
+    """Appends step, samples seen, key, source, caption, `attempt`, rank and time of every sample to a CSV file.
+
+    Under SLURM the attempt is the number of restarts of the job.
+    """
 
     def __init__(self, *, path: str, attempt: int = 0) -> None:
-        self.path, self.attempt = Path(path), attempt
+        self.path = Path(path)
+        self.attempt = int(os.environ.get("SLURM_RESTART_COUNT", attempt))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: ClipBatch | PackBatch, batch_idx: int
