@@ -12,6 +12,7 @@ SOURCE ?=
 CAPTIONS ?=
 OUT ?=
 SECTIONS ?=
+TRIALS ?=
 KILLS ?= 200
 MINUTES ?= 5
 PY := .venv/bin/python
@@ -44,9 +45,9 @@ bench: $(STAMP)
 	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/frame.py
 	$(ONE_THREAD) PYTHONPATH=. $(PY) benchmarks/order.py
 
-# The matrix of faults with real processes; 40 minutes. SECTIONS="kills goodput" runs some of it.
+# The matrix of faults with real processes; an hour and a half. SECTIONS="kills goodput" runs some of it.
 soak: $(STAMP)
-	$(ONE_THREAD) PYTHONPATH=.:tests/fakes $(PY) -m benchmarks.soak $(if $(SECTIONS),sections="$(SECTIONS)") kills=$(KILLS) minutes=$(MINUTES)
+	$(ONE_THREAD) PYTHONPATH=.:tests/fakes $(PY) -m benchmarks.soak $(if $(SECTIONS),sections="$(SECTIONS)") kills=$(KILLS) minutes=$(MINUTES) $(if $(TRIALS),trials="$(TRIALS)")
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.soak [sections="kills goodput"] [kills=200] [minutes=5] [folder=outputs/soak]`."""
+"""`python -m benchmarks.soak [sections="kills goodput"] [kills=200] [minutes=5] [folder=outputs/soak]`.
+
+`trials="limit,preempted"` runs some of the trials of the section slurm: those with such a part in their names.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.soak import corpus, goodput, kills, places, sweeps, table, worlds
+from benchmarks.soak import corpus, goodput, kills, places, slurm, sweeps, table, worlds
 from dit_video import log
 
-DEFAULTS = {"sections": "", "kills": "200", "minutes": "5", "folder": "outputs/soak"}
+DEFAULTS = {"sections": "", "kills": "200", "minutes": "5", "folder": "outputs/soak", "trials": ""}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,7 +31,11 @@ def main(arguments: Sequence[str]) -> None:
         began = time.time()
         log.say(f"--- {name}")
         figures = named[name]()
-        table.write(results.merge("soak", figures, minutes=round((time.time() - began) / 60, 1)))
+        minutes = round((time.time() - began) / 60, 1)
+        if name == "slurm":
+            table.write_slurm(results.merge(name, figures, minutes=minutes))
+        else:
+            table.write(results.merge("soak", figures, minutes=minutes))
 
 
 def settings(arguments: Sequence[str]) -> dict[str, str]:
@@ -55,6 +62,7 @@ def sections(folder: Path, given: Mapping[str, str]) -> dict[str, Callable[[], d
         "signals": lambda: {"signals": sweeps.signals(folder)},
         "not_finite": lambda: {"not_finite": sweeps.not_finite(folder)},
         "goodput": lambda: {"goodput": goodput.measure(folder, data(), minutes=float(given["minutes"]))},
+        "slurm": lambda: slurm.measure(folder, data, only=[part for part in given["trials"].split(",") if part]),
     }
 
 

@@ -1,12 +1,12 @@
-"""Writes the figures of soak.json into the table of docs/faults.md."""
+"""Writes the figures of soak.json into the tables of docs/faults.md, and those of slurm.json into docs/slurm.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-PAGE = Path("docs/faults.md")
+PAGE, SLURM = Path("docs/faults.md"), Path("docs/slurm.md")
 BEGIN, END = "<!-- written by make soak -->", "<!-- to here -->"
 SHARES = {
     "forward": "forward",
@@ -19,11 +19,20 @@ SHARES = {
 
 
 def write(soak: Mapping[str, Any]) -> None:
-    """Replace what stands between the two marks of the page."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    """The page on faults."""
+    fill(PAGE, [*rows(soak), "", *forward(soak)])
+
+
+def write_slurm(found: Mapping[str, Any]) -> None:
+    """The page on SLURM."""
+    fill(SLURM, jobs(found))
+
+
+def fill(page: Path, lines: Iterable[str]) -> None:
+    """Replace what stands between the two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    lines = "\n".join([BEGIN, "", *rows(soak), "", *forward(soak), "", END])
-    PAGE.write_text(before + lines + after, encoding="utf-8")
+    page.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after, encoding="utf-8")
 
 
 def rows(soak: Mapping[str, Any]) -> Iterator[str]:
@@ -101,3 +110,23 @@ def forward(soak: Mapping[str, Any]) -> Iterator[str]:
         shares = " | ".join(f"{100 * figures['shares'][key]:.1f} %" for key in SHARES)
         models = f"{100 * figures['model']:.1f} % | {100 * figures['model_of_these_failures']:.1f} %"
         yield f"| {name.split('_')[1]} s | {figures['failures']} | {shares} | {models} |"
+
+
+TIMES = ("detected_s", "requeued_s", "restarted_s", "stepped_s", "steps_redone")
+
+
+def jobs(found: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each fault of a job under SLURM."""
+    yield f"Measured on {found['machine']['cores']} cores ({found['machine']['cpu']}), {found['date']}."
+    yield ""
+    yield "| fault | tried | as promised | no longer runs | waits | runs again | next step done | steps done again |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for what, figures in found.items():
+        if isinstance(figures, dict) and "tried" in figures:
+            cells = " | ".join(cell(figures.get(key)) for key in TIMES)
+            yield f"| {what} | {figures['tried']} | {figures['right']} | {cells} |"
+
+
+def cell(figures: Mapping[str, float] | None) -> str:
+    """Median and most."""
+    return f"{figures['p50']:g} ({figures['max']:g})" if figures else ""

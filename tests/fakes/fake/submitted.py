@@ -95,11 +95,19 @@ class Submitted:
 
         self.cluster.until(enough, seconds, what=f"{count} steps", job=self.job)
 
-    def rank(self, node: int) -> int:
-        """A process on a node that trains; its parent, which srun has started, watches it."""
-        found = keeper.processes(self.cluster.conf, node=f"node{node}")
-        told = [number for number in found if b"DIT_VIDEO_WATCH=" in Path(f"/proc/{number}/environ").read_bytes()]
-        return told[0]
+    def nodes(self) -> list[int]:
+        """The numbers of the nodes it has had last."""
+        names = self.cluster.client("scontrol", "show", "hostnames", self.history[-1].nodes).split()
+        return [int(name.removeprefix("node")) for name in names]
+
+    def rank(self) -> int:
+        """A process on its last node that trains."""
+        found = keeper.processes(self.cluster.conf, node=f"node{self.nodes()[-1]}")
+        return next(number for number in found if b"DIT_VIDEO_WATCH=" in Path(f"/proc/{number}/environ").read_bytes())
+
+    def task(self) -> int:
+        """The one that srun has started there, which watches it."""
+        return int(Path(f"/proc/{self.rank()}/stat").read_bytes().rpartition(b")")[2].split()[1])
 
     @property
     def over(self) -> bool:
