@@ -28,6 +28,7 @@ from datamodules.loading.tokens import parts
 from datamodules.prepare import rows, store
 from dit_video.errors import ConfigError, DataError
 from dit_video.pipeline.load import device_of, load_vae, weights_hash
+from dit_video.pipeline.pretrained import absolute
 from dit_video.shapes import Compression
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def encode(
     batch: int = 16,
     dtype: str = "float16",
     device: str = "auto",
+    precision: str = "float32",
+    tile: int | None = None,
     workers: int = 1,
     part: str = "0/1",
     max_bad_fraction: float = 0.01,
@@ -145,7 +148,7 @@ def encode(
 
     Args:
         dataset: folder of a curated dataset.
-        vae: folder of the VAE's run, or of one of its checkpoints.
+        vae: folder of the VAE's run, or of one of its checkpoints; or of a VAE of diffusers, or its hub:NAME.
         name: name of the sidecar.
         sizes: buckets as FRAMESxHEIGHTxWIDTH; by default they are generated from `pixels` and `frames`.
         pixels: most pixels of a frame.
@@ -155,6 +158,8 @@ def encode(
         batch: clips encoded at once, of equal size.
         dtype: what latents are stored as: float16, bfloat16 or float32.
         device: where the VAE runs: auto, cpu, cuda, ...
+        precision: what a VAE of diffusers computes in: float32, bfloat16 or float16.
+        tile: pixels a side of the tiles that it cuts larger frames into, to save memory.
         workers: processes that decode.
         part: i/n does the shards with number % n == i alone, for several machines.
         max_bad_fraction: damaged share of the clips at which the step stops.
@@ -162,9 +167,9 @@ def encode(
     store.share(part, ())
     found = rows.load(dataset)
     asked = {"sizes": list(sizes)} if sizes else {"pixels": pixels, "frames": frames}
-    recipe = Recipe(vae=str(Path(vae).resolve()), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
+    recipe = Recipe(vae=absolute(vae), buckets=asked | {"patch": patch}, fps=float(fps), dtype=dtype)
     encode_with(
-        load_vae(vae),
+        load_vae(vae, precision=precision, tile=tile),
         found,
         recipe,
         name=name,

@@ -38,6 +38,8 @@ def sample(
     seed: int,
     out: str | None,
     vae: str | None,
+    precision: str,
+    tile: int | None,
     ema: bool,
     device: str,
     sampling: Sampling,
@@ -59,7 +61,9 @@ def sample(
         seconds: to make, counting the first image but not the video that is extended; 0 for an image.
         seed: of the noise; counted up line by line.
         out: an .mp4, .png or .jpg file; with `prompts` a folder.
-        vae: where the VAE's run lies, if it is not found: the one the latents were made with, and no other.
+        vae: where the VAE lies, if it is not found: the one the latents were made with, and no other.
+        precision: what a VAE of diffusers computes in: float32, bfloat16 or float16.
+        tile: pixels a side of the tiles that it cuts larger frames into, to save memory.
         ema: sample with the averaged weights.
         device: auto, cpu, cuda, ...
         sampling: how: steps, solver, guidance, shift, lead.
@@ -79,7 +83,7 @@ def sample(
     from dit_video.pipeline.load import device_of, load_dit
 
     place = device_of(device)
-    vae_model = coder.load(vae).to(place)
+    vae_model = coder.load(vae, precision=precision, tile=tile).to(place)
     dit, text = load_dit(run, ema=ema)
     models = Models(vae_model, dit.to(place), text.to(place), recipe)
     log.say(f"{len(jobs)} video(s) with {checkpoint}, {sampling.steps} steps, guidance {sampling.guidance:g}")

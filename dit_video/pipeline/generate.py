@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dit_video.models.dit import DiT
     from dit_video.models.text.encoder import TextEncoder
-    from dit_video.models.vae import VAE
+    from dit_video.pipeline.load import Autoencoder
     from dit_video.pipeline.recipe import Recipe
 
     Frames = NDArray[np.uint8]
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Models:
     """What sampling needs: the autoencoder, the transformer, its text encoder, and what they were trained on."""
 
-    vae: VAE
+    vae: Autoencoder
     dit: DiT
     text: TextEncoder
     recipe: Recipe
@@ -133,13 +133,13 @@ def to_frames(video: Tensor) -> Frames:
 
 
 @torch.inference_mode()
-def encode(videos: Sequence[Frames], *, vae: VAE) -> list[Tensor]:
+def encode(videos: Sequence[Frames], *, vae: Autoencoder) -> list[Tensor]:
     """Normalised latents (c, t', h', w'), each clip alone."""
     return [vae.encode(to_pixels(video)[None].to(vae.mean.device))[0].cpu() for video in videos]
 
 
 @torch.inference_mode()
-def decode(latents: Sequence[Tensor], *, vae: VAE) -> list[Frames]:
+def decode(latents: Sequence[Tensor], *, vae: Autoencoder) -> list[Frames]:
     """Frames of latents (c, t', h', w'), equal sizes in one batch."""
     videos: list[Frames | None] = [None] * len(latents)
     sizes = {latent.shape for latent in latents}

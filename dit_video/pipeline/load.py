@@ -1,6 +1,7 @@
 """Trained models from the folder of a run: its newest checkpoint has the weights and the config of what to build.
 
 A folder RUN/checkpoints/NAME may stand for the run: then it is that checkpoint; or a file that dit_video.export wrote.
+For a VAE may stand a published one (`pipeline.pretrained`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from dit_video import checkpoint
 from dit_video.errors import CheckpointError, ConfigError
 from dit_video.pipeline.exported import Exported, is_exported, read
+from dit_video.pipeline.pretrained import is_pretrained, open_vae
 from dit_video.pipeline.recipe import NAME as RECIPE
 from dit_video.pipeline.recipe import PLACES, read_json
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from dit_video.models.recaptioner import Recaptioner
     from dit_video.models.text.encoder import TextEncoder
     from dit_video.models.vae import VAE
+    from dit_video.models.vae.pretrained import Pretrained
+
+    Autoencoder = VAE | Pretrained
 
 MODELS = "dit_video.models."
 
@@ -96,8 +101,12 @@ def find(path: str | Path) -> Stored:
     return Stored(path=found, settings={str(key): value for key, value in settings.items()}, verified=not named)
 
 
-def load_vae(path: str | Path, *, ema: bool = True) -> VAE:
-    """The VAE of a run."""
+def load_vae(path: str | Path, *, ema: bool = True, precision: str = "float32", tile: int | None = None) -> Autoencoder:
+    """The VAE of a run, or a published one: that in a `precision` and by tiles of so many pixels, if asked for."""
+    if is_pretrained(path):
+        return open_vae(path, precision=precision, tile=tile)
+    if precision != "float32" or tile is not None:
+        raise ConfigError(f"precision= and tile= are for VAEs of diffusers, and vae={path} is none; leave them out")
     return find(path).models("vae", ema=ema)["vae"]  # type: ignore[return-value]
 
 
@@ -113,7 +122,9 @@ def load_dit(path: str | Path, *, ema: bool = True) -> tuple[DiT, TextEncoder]:
 
 
 def weights_hash(model: object) -> str:
-    """SHA-256 over the names and values of a module's weights."""
+    """SHA-256 over the names and values of a module's weights, or what a model says of them as they were stored."""
+    if known := getattr(model, "digest", None):
+        return str(known)
     found = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):  # type: ignore[attr-defined]
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from dit_video.errors import CheckpointError, RequestError
 from dit_video.pipeline.exported import is_exported, read
+from dit_video.pipeline.pretrained import HUB, absolute
 from dit_video.shapes import Compression, VideoShape
 
 if TYPE_CHECKING:
-    from dit_video.models.vae import VAE
+    from dit_video.pipeline.load import Autoencoder
 
 NAME = "recipe.json"
 PLACES = ("vae_from_here", "vae")
@@ -46,20 +47,21 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Coder:
-    """The VAE that made the latents: folders where its run may lie, the likeliest first, and its weights' hash."""
+    """The VAE that made the latents: where it may lie, the likeliest first, or its hub name; and its weights' hash."""
 
-    places: tuple[Path, ...]
+    places: tuple[str, ...]
     digest: str
 
-    def load(self, vae: str | None = None) -> VAE:
+    def load(self, vae: str | None = None, *, precision: str = "float32", tile: int | None = None) -> Autoencoder:
         """The VAE, from the folder `vae` if one is given; CheckpointError where it is not there, or another."""
         from dit_video.pipeline.load import load_vae, weights_hash
 
-        found = next((place for place in self.places if place.is_dir()), None) if vae is None else Path(vae)
+        at_hand = (place for place in self.places if place.startswith(HUB) or Path(place).exists())
+        found = next(at_hand, None) if vae is None else vae
         if found is None:
             where = " nor at ".join(dict.fromkeys(os.path.normpath(place) for place in self.places))
             raise CheckpointError(f"this model's VAE is not at {where or 'hand'}; say where it is with vae=RUN")
-        model = load_vae(found)
+        model = load_vae(found, precision=precision, tile=tile)
         if weights_hash(model) != self.digest:
             raise CheckpointError(
                 f"vae={found} has other weights than the VAE this model's latents were made with; "
@@ -76,8 +78,8 @@ def keep(run: Path, datamodule: object) -> None:
     about = getattr(getattr(datamodule, "latents", None), "recipe", None)
     if about is None or _same(read_json(run / NAME), about):
         return
-    vae = Path(about["vae"]).resolve()
-    places = {"vae": str(vae), "vae_from_here": os.path.relpath(vae, run.resolve())}
+    vae = absolute(about["vae"])
+    places = {"vae": vae} if vae.startswith(HUB) else {"vae": vae, "vae_from_here": os.path.relpath(vae, run.resolve())}
     (run / NAME).write_text(json.dumps(about | places, indent=1) + "\n", encoding="utf-8")
 
 
@@ -98,8 +100,8 @@ def _made(folder: Path, about: dict[str, Any]) -> tuple[Recipe, Coder]:
         shapes = [tuple(map(int, text.split("x"))) for text in about["table"]]
         buckets = tuple(VideoShape(frames=f, height=h, width=w) for f, h, w in shapes)
         recipe = Recipe(buckets=buckets, fps=float(about["fps"]), compression=Compression(**about["compression"]))
-        beside = [folder / about["vae_from_here"]] if "vae_from_here" in about else []
-        places = [*beside, Path(about["vae"])] if "vae" in about else []
+        beside = [str(folder / about["vae_from_here"])] if "vae_from_here" in about else []
+        places = [*beside, os.fspath(about["vae"])] if "vae" in about else []
         return recipe, Coder(places=tuple(places), digest=str(about["vae_hash"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
@@ -119,4 +121,5 @@ def read_json(file: Path) -> dict[str, Any]:
 def _same(stored: dict[str, Any], about: dict[str, Any]) -> bool:
     """Whether two recipes say the same but for the places of the VAE."""
     one, other = ({key: value for key, value in item.items() if key not in PLACES} for item in (stored, about))
-    return one == other and set(PLACES) <= set(stored)
+    known = set(PLACES) <= set(stored) or str(stored.get("vae", "")).startswith(HUB)
+    return one == other and known

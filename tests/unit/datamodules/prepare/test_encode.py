@@ -15,7 +15,9 @@ from datamodules.prepare import encode, rows
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader
 from dit_video.errors import ConfigError, DataError
+from dit_video.pipeline.load import load_vae
 from dit_video.shapes import Compression
+from tests.fakes.fake.published import saved
 
 SIZES = ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"]
 RECIPE = Recipe(vae="fake", buckets={"sizes": SIZES, "patch": 1}, fps=12.0, dtype="float32")
@@ -128,3 +130,14 @@ def test_a_damaged_clip_has_no_latent_and_its_reason_is_kept(dataset: Path) -> N
     encode_with(Pool(), found, RECIPE, name="x", batch=4, device=CPU, workers=0, max_bad_fraction=0.1)
     assert [at for at, frames in enumerate(sidecars.load_latents(found, "x").frames) if not frames] == [row]
     assert "not those of the index" in rows.damaged(dataset / "latents" / "x", range(8))[found.key[row]]
+
+
+def test_a_published_vae_encodes_as_our_own_do(dataset: Path, tmp_path: Path) -> None:
+    folder = saved("wan-2.1", tmp_path / "wan")
+    encode.encode(dataset=str(dataset), vae=str(folder), name="wan", sizes=SIZES, dtype="float32", workers=0)
+    latents = sidecars.load_latents(index.load(dataset), "wan")
+    assert latents.recipe["vae"] == str(folder)
+    assert latents.recipe["vae_hash"] == encode.weights_hash(load_vae(folder))
+    assert latents.recipe["compression"] == {"time": 4, "space": 8, "channels": 4}
+    with pytest.raises(ConfigError, match="precision=half"):
+        encode.encode(dataset=str(dataset), vae=str(folder), precision="half")

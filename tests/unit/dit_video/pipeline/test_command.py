@@ -28,6 +28,7 @@ FREE: dict[str, Any] = dict.fromkeys(("prompt", "prompts", "image", "video", "ex
 
 def run(checkpoint: Path, out: Path | None, **settings: Any) -> None:
     defaults = FREE | {"seconds": 1.0, "seed": 0, "ema": False, "device": "cpu", "sampling": Sampling(steps=1)}
+    defaults |= {"precision": "float32", "tile": None}
     sample(checkpoint=str(checkpoint), out=out and str(out), **(defaults | settings))
 
 

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from dit_video.errors import CheckpointError
 from dit_video.pipeline.generate import Models
-from dit_video.pipeline.load import weights_hash
+from dit_video.pipeline.load import load_vae, weights_hash
 from dit_video.pipeline.recipe import keep, read_recipe
+from tests.fakes.fake.published import saved
 from tests.unit.dit_video.pipeline.conftest import VAE_SIZE, save
 
 VAE_NODE: dict[str, Any] = {"vae": {"_target_": "dit_video.models.vae.VAE", "_partial_": True, **VAE_SIZE}}
@@ -89,3 +91,22 @@ def test_what_is_no_run_of_a_dit_is_said(runs: tuple[Path, Path], tmp_path: Path
         read_recipe(runs[0])
     with pytest.raises(CheckpointError, match="does not exist"):
         read_recipe(tmp_path / "nowhere")
+
+
+def test_a_published_vae_is_found_by_its_folder_or_its_hub_name_and_known_by_its_weights(tmp_path: Path) -> None:
+    folder = saved("wan-2.1", tmp_path / "wan")
+    about = {"table": ["5x16x16"], "fps": 8.0, "compression": {"time": 4, "space": 8, "channels": 4}}
+    for number, vae in enumerate((str(folder), "hub:maker/model")):
+        run = tmp_path / f"run{number}"
+        run.mkdir()
+        recipe = about | {"vae": vae, "vae_hash": weights_hash(load_vae(folder))}
+        for _ in range(2):
+            keep(run, SimpleNamespace(latents=SimpleNamespace(recipe=recipe)))
+        coder = read_recipe(run)[1]
+        assert coder.places[-1] == vae
+        found = coder.load(str(folder), precision="bfloat16")
+        assert found.compression.channels == 4
+        if number == 0:
+            assert torch.equal(coder.load().std, found.std)
+    with pytest.raises(CheckpointError, match="other weights"):
+        coder.load(str(saved("wan-2.2", tmp_path / "other")))
