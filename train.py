@@ -1,6 +1,7 @@
 """Train a model, or resume the run if it exists: `python train.py experiment=NAME [key=value ...]`.
 
-`run.plan=true` prints what would happen, and does nothing.
+`run.plan=true` prints what would happen, and does nothing. `run.submit=slurm` makes a job of it. `-m key=a,b` does it
+once for each value, in a folder each.
 
 Settings are composed and checked before torch and lightning are imported; then datamodule, task, callbacks, logger and
 trainer are made, the run's folder is locked, the newest valid checkpoint is read, and the trainer passes once over the
@@ -11,21 +12,25 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
-import warnings
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dit_video import config, launch, log
+from dit_video.config import sweep
 from dit_video.errors import ConfigError, DataError
 from dit_video.signals import LISTENER, STOPPING
+from dit_video.slurm import submit
 
 if TYPE_CHECKING:
     from dit_video.checkpoint import Progress
@@ -35,31 +40,19 @@ CONF = Path(__file__).parent / "conf"
 SETTINGS = "settings.yaml"
 PLAN = {"_target_": "dit_video.parallel.plan.Plan"}
 PATHS = ("run.dir", "run.name", "datamodules.dataset")
-MAY_DIFFER = config.Allowed(
-    keys=(
-        "run.debug",
-        "run.plan",
-        "run.ranks",
-        "run.tflops",
-        "run.memory_gb",
-        "run.dir",
-        "run.name",
-        "run.samples",
-        "run.every_samples",
-        "run.restarts",
-        "run.silence",
-        "trainer.*",
-        "logger.*",
-        "callbacks.*",
-        "parallel.*",
-        "datamodules.dataset.*",  # its fingerprint is compared
-        "datamodules.cache",
-        "datamodules.cache_gb",
-        "datamodules.patience",
-        "datamodules.workers",
-    ),
-    kept=("callbacks.ema", "callbacks.reseed", "callbacks.schedule"),
-)
+TEXTS = ("run.submit.time",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What was typed, the keys that it sweeps, and what comes of it: jobs to submit, and the folders of sweeps."""
+
+    arguments: Sequence[str]
+    conf: Path
+    allowed: Sequence[str]
+    swept: tuple[str, ...] = ()
+    jobs: list[submit.Request] = field(default_factory=list)
+    sweeps: list[str] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] = config.ALLOWED) -> None:
@@ -68,28 +61,70 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
         watched()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with config.one_line(debug="run.debug=true" in arguments):
-        paths = () if {"-m", "--multirun"} & set(arguments) else PATHS  # there, a comma parts the values of a sweep
-        sys.argv[1:] = config.rewrite(arguments, conf=conf, name="train", paths=paths)
-        job = partial(train, conf=conf, allowed=allowed)
+    with config.one_line(debug="run.debug=true" in arguments), tempfile.TemporaryDirectory() as hidden:
+        overrides = config.rewrite(arguments, conf=conf, name="train", texts=TEXTS, paths=PATHS)
+        several = not config.MULTIRUN.isdisjoint(arguments)
+        command = Command(
+            arguments=arguments, conf=conf, allowed=allowed, swept=swept_keys(overrides) if several else ()
+        )
+        sys.argv[1:] = [*overrides, f"hydra.sweep.dir={hidden}"] if several else overrides
+        job = partial(train, command=command)
         hydra.main(config_path=str(conf.resolve()), config_name="train", version_base="1.3")(job)()
+        if command.jobs:
+            submit.hand_over(command.jobs)
+        for folder in dict.fromkeys(command.sweeps):
+            log.say(f"all of them: python -m dit_video.runs {folder}")
 
 
-def train(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> None:
-    """Check the settings, then train; a mistake anywhere in it is one line, unless run.debug=true."""
+def swept_keys(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The keys that have several values."""
+    values = [item for item in overrides if not item.startswith("-") and "=" in item]
+    return tuple(
+        item.key_or_group for item in OverridesParser.create().parse_overrides(values) if item.is_sweep_override()
+    )
+
+
+def train(cfg: DictConfig, *, command: Command) -> None:
+    """Check the settings, then train, or ask for a job; a mistake anywhere in it is one line, unless run.debug=true."""
     with config.one_line(debug=bool(OmegaConf.select(cfg, "run.debug", default=False))):
-        resolved = check(cfg, conf=conf, allowed=allowed)
-        if resolved["run"].get("plan"):
-            foresee(OmegaConf.create(resolved))
-            return
-        check_plan(resolved)
+        arguments = place(cfg, command)
+        resolved = config.resolve(cfg, conf=command.conf, allowed=command.allowed)
+        run = make(OmegaConf.create(resolved["run"]))
         raw = OmegaConf.to_container(cfg, resolve=False)
-        if (job := watch(resolved)) is None:
-            fit(OmegaConf.create(resolved), raw=raw)
-            return
-        settings = OmegaConf.to_yaml(OmegaConf.create({"resolved": resolved, "raw": raw}))
-        if code := launch.supervise(job, command=[sys.executable, sys.argv[0]], files={SETTINGS: settings}):
-            raise SystemExit(code)
+        if run.plan:
+            foresee(OmegaConf.create(resolved))
+        elif run.submit is not None and not submit.inside():
+            job = submit.training(run, trainer=resolved["trainer"], command=[sys.argv[0], *arguments])
+            check_plan(resolved, job.size.worlds)
+            if (saved := config.newest(Path(run.dir))) is not None:
+                config.same(saved, raw, run=run.dir)
+            command.jobs.append(job)
+        else:
+            check_plan(resolved, [launch.asked(resolved["trainer"]).size])
+            begin(resolved, raw=raw)
+
+
+def place(cfg: DictConfig, command: Command) -> list[str]:
+    """The arguments that do alone what is done here; a point of a sweep gets a name and a folder of its own."""
+    point = sweep.point(HydraConfig.get().overrides.task, command.swept) if command.swept else {}
+    if not point or not cfg.get("run") or OmegaConf.is_missing(cfg.run, "name"):
+        return sweep.command(command.arguments, point={})
+    raw = str(OmegaConf.to_container(cfg.run, resolve=False)["dir"])
+    command.sweeps.append(cfg.run.dir)
+    name, folder = sweep.place(cfg.run.name, cfg.run.dir, raw=raw, point=point)
+    cfg.run.name, cfg.run.dir = name, folder
+    return sweep.command(command.arguments, point=point, name=name, folder=folder)
+
+
+def begin(resolved: Mapping[str, Any], *, raw: Any) -> None:
+    """Train here, or watch the ranks that do."""
+    if (job := watch(resolved)) is None:
+        LISTENER.listen(*STOPPING)
+        fit(OmegaConf.create(resolved), raw=raw)
+        return
+    settings = OmegaConf.to_yaml(OmegaConf.create({"resolved": resolved, "raw": raw}))
+    if code := launch.supervise(job, command=[sys.executable, sys.argv[0]], files={SETTINGS: settings}):
+        raise SystemExit(code)
 
 
 def watch(resolved: Mapping[str, Any]) -> launch.Job | None:
@@ -110,31 +145,13 @@ def watched() -> None:
         fit(OmegaConf.create(resolved), raw=raw)
 
 
-def check(cfg: DictConfig, *, conf: Path, allowed: Sequence[str]) -> dict[str, Any]:
-    """The resolved settings, all names, types and required values checked without importing what they name."""
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(raw, dict)
-    config.check_groups(raw, conf=conf)
-    config.check(raw, allowed=allowed)
-    for group, way in {"tasks": "experiment", "datamodules": "experiment", "trainer": "trainer", "run": "run"}.items():
-        if OmegaConf.select(cfg, group) is None:
-            names = ", ".join(config.options(conf, way))
-            raise ConfigError(f"{group} is not chosen; add {way}=NAME, one of {names}")
-    for key in config.missing(raw):
-        raise ConfigError(f"{key} is not set; add {key}=VALUE")
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(resolved, dict)
-    config.check(resolved, allowed=allowed)
-    check_datasets(OmegaConf.select(cfg, "datamodules.dataset"))
-    return {str(key): value for key, value in resolved.items()}
-
-
-def check_plan(resolved: Mapping[str, Any]) -> None:
-    """ConfigError where the parallel plan does not fit the ranks, or the DiT's heads and tokens; needs no torch."""
-    plan = make(OmegaConf.create(resolved.get("parallel") or PLAN)).fill(launch.asked(resolved["trainer"]).size)
+def check_plan(resolved: Mapping[str, Any], sizes: Sequence[int]) -> None:
+    """ConfigError where the parallel plan does not fit so many ranks, or the DiT's heads and tokens; needs no torch."""
     dit = (resolved.get("models") or {}).get("dit")
-    length = resolved["datamodules"].get("length", plan.sequence) if dit else None
-    plan.check(heads=[dit["heads"]] if dit and "heads" in dit else [], length=length)
+    for size in sizes:
+        plan = make(OmegaConf.create(resolved.get("parallel") or PLAN)).fill(size)
+        length = resolved["datamodules"].get("length", plan.sequence) if dit else None
+        plan.check(heads=[dit["heads"]] if dit and "heads" in dit else [], length=length)
 
 
 def foresee(cfg: DictConfig) -> None:
@@ -165,23 +182,8 @@ def foresee(cfg: DictConfig) -> None:
     forecast.fits(found, gigabytes=run.memory_gb)
 
 
-def check_datasets(given: Any) -> None:
-    """DataError for a folder without a finished dataset; URLs are asked later."""
-    for name in [given] if isinstance(given, str) else given or ():
-        if "://" not in str(name) and not (Path(str(name)) / "dataset.json").is_file():
-            if re.search(r":[\d.]+$", str(name)):  # what a shell makes of {A:1,B:0.5}
-                raise DataError(
-                    f"datamodules.dataset={name} is no folder; several are quoted: 'datamodules.dataset={{A:1,B:0.5}}'"
-                )
-            raise DataError(
-                f"datamodules.dataset={name} is not a finished dataset (no dataset.json); make it with: "
-                f"python -m datamodules.prepare step=curate source=DIR dataset={name}"
-            )
-
-
 def fit(cfg: DictConfig, *, raw: Any) -> None:
     """Make the parts, and train from where the run stands to run.samples; only the first process writes the folder."""
-    LISTENER.listen(*STOPPING)
     import torch
 
     from dit_video import checkpoint
@@ -189,7 +191,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     from dit_video.pipeline import recipe
     from dit_video.seeds import seed_for
 
-    quiet()
+    log.quiet()
     run = make(cfg.run)
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
     trainer, plan = make_trainer(cfg)
@@ -267,7 +269,7 @@ def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
     logger = make(cfg.logger) if cfg.get("logger") else False
     size = launch.asked(cfg.trainer).size
     plan = make(cfg.get("parallel") or OmegaConf.create(PLAN)).fill(size)
-    parts = {"callbacks": callbacks, "logger": logger, **machines(cfg.trainer)}
+    parts = {"callbacks": callbacks, "logger": logger, **launch.found(OmegaConf.to_container(cfg.trainer))}
     if size > 1 and not cfg.trainer.get("strategy"):
         parts["strategy"] = MeshStrategy(plan)
     try:
@@ -282,18 +284,6 @@ def make_trainer(cfg: DictConfig) -> tuple[Any, Plan]:
     return trainer, plan
 
 
-def machines(trainer: DictConfig) -> dict[str, int]:
-    """Devices and machines as torchrun has them, where the settings do not say so."""
-    size, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    given = (
-        OmegaConf.to_container(trainer.devices) if OmegaConf.is_list(trainer.get("devices")) else trainer.get("devices")
-    )
-    asked = launch.devices(given or "auto", accelerator=str(trainer.get("accelerator"))) if size and local else 0
-    if not asked or asked * int(trainer.get("num_nodes") or 1) == size:
-        return {}
-    return {"devices": local, "num_nodes": size // local}
-
-
 def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -> Progress:
     """Where the checkpoint stands; ConfigError if it was made with other settings, DataError if with another
     dataset.
@@ -302,15 +292,7 @@ def resume(found: Path | None, *, cfg: DictConfig, raw: Any, fingerprint: str) -
 
     if found is None:
         return checkpoint.Progress(step=0, samples_seen=0, fingerprint=fingerprint)
-    saved = OmegaConf.to_container(OmegaConf.load(found / "config.yaml"))
-    before = OmegaConf.create(config.as_before(raw, saved, allowed=MAY_DIFFER))
-    settings = OmegaConf.to_container(before, resolve=True)
-    difference = config.changed(saved, settings, raw, allowed=MAY_DIFFER)
-    if difference:
-        key, then, now = difference.key, config.show(difference.before), config.show(difference.now)
-        raise ConfigError(
-            f"{key} is {now} and the run in {cfg.run.dir} has {then}; set it back, or choose another run.dir"
-        )
+    config.same(found, raw, run=cfg.run.dir)
     progress = checkpoint.progress(found)
     if progress.fingerprint != fingerprint:
         raise DataError(f"the dataset is not the one that {cfg.run.dir} was trained on; choose another run.dir")
@@ -332,22 +314,6 @@ def write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def quiet() -> None:
-    """Lightning's banners and tips are not for our users; warnings that say something stay."""
-    import logging
-
-    log.setup()
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (
-        ".*does not have many workers.*",
-        ".*treespec.*",
-        ".*`srun` command is available.*",
-        ".*IterableDataset.*__len__.*",
-    ):
-        warnings.filterwarnings("ignore", message=text)
 
 
 if __name__ == "__main__":

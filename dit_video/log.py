@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -24,6 +25,20 @@ def setup(level: int = logging.INFO) -> None:
         root.addHandler(handler)
     root.setLevel(level)
     root.propagate = False
+
+
+def quiet() -> None:
+    """Lightning's banners and tips are not for our users; warnings that say something stay."""
+    setup()
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (
+        ".*does not have many workers.*",
+        ".*treespec.*",
+        ".*`srun` command is available.*",
+        ".*IterableDataset.*__len__.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)
 
 
 def say(text: str) -> None:

@@ -11,13 +11,16 @@
 from dit_video.config.check import ALLOWED, check, check_groups, missing, targets
 from dit_video.config.compare import Allowed, Change, as_before, changed
 from dit_video.config.mistakes import nearest, one_line, show
-from dit_video.config.overrides import chosen, groups, options, quote, rewrite, top_level
+from dit_video.config.overrides import MULTIRUN, chosen, groups, options, quote, rewrite, top_level
+from dit_video.config.resolve import resolve
 from dit_video.config.run import Run
+from dit_video.config.saved import newest, same
 from dit_video.config.types import MISSING, mismatch
 
 __all__ = [
     "ALLOWED",
     "MISSING",
+    "MULTIRUN",
     "Allowed",
     "Change",
     "Run",
@@ -30,10 +33,13 @@ __all__ = [
     "mismatch",
     "missing",
     "nearest",
+    "newest",
     "one_line",
     "options",
     "quote",
+    "resolve",
     "rewrite",
+    "same",
     "show",
     "targets",
     "top_level",

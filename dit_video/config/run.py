@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dit_video.errors import ConfigError
+from dit_video.slurm.settings import Slurm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Run:
     a plan that needs more than `memory_gb` * 10^9 bytes a process is a mistake.
     After a crash the run is started again at most `restarts` times without a new checkpoint (by default 3, for a lone
     process on a CPU 0: it has no parent then); no sign of life, or a step without an end, for `silence` seconds is one.
+    With `submit` it becomes a job of SLURM, and `dry` only shows its script.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Run:
     memory_gb: float | None = None
     restarts: int | None = None
     silence: float = 300.0
+    submit: Slurm | None = None
+    dry: bool = False
 
     def __post_init__(self) -> None:
         for key in ("name", "dir"):
@@ -44,6 +48,8 @@ class Run:
             raise ConfigError(f"run.restarts must be at least 0, got {self.restarts}")
         if not self.silence >= 2:
             raise ConfigError(f"run.silence must be at least 2 seconds, got {self.silence}: signs come twice in one")
+        if self.dry and self.submit is None:
+            raise ConfigError("run.dry=true shows a job's script; add run.submit=slurm, or set run.plan=true instead")
         for key in ("ranks", "tflops", "memory_gb"):
             value = getattr(self, key)
             if value is not None and not self.plan:

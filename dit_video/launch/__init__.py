@@ -17,8 +17,22 @@ Exit codes: 0 done, 2 a user's mistake, 75 stopped by a signal and saved, 130 ct
 
 from dit_video.launch.heartbeat import WATCH, begin, mark, within
 from dit_video.launch.job import Job, job
+from dit_video.launch.machines import found
 from dit_video.launch.report import reporting
 from dit_video.launch.supervise import supervise
 from dit_video.launch.world import World, asked, devices
 
-__all__ = ["WATCH", "Job", "World", "asked", "begin", "devices", "job", "mark", "reporting", "supervise", "within"]
+__all__ = [
+    "WATCH",
+    "Job",
+    "World",
+    "asked",
+    "begin",
+    "devices",
+    "found",
+    "job",
+    "mark",
+    "reporting",
+    "supervise",
+    "within",
+]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Collection, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from dit_video.errors import ClusterError
 
 SECONDS = 45.0  # for one call
+WHOLE = {"SLURM_BITSTR_LEN": "0"}  # the numbers of an array's waiting elements are not cut off
 FIELD = re.compile(r"([A-Z][A-Za-z:/]*)=(.*?)(?=\s+[A-Z][A-Za-z:/]*=|\s*$)")
 ENDED = frozenset(
     {
@@ -48,6 +50,7 @@ class Job:
     started: datetime | None
     ended: datetime | None
     output: Path | None
+    script: Path | None
     folder: Path
 
     @property
@@ -77,13 +80,13 @@ def submit(script: Path, *options: str) -> str:
     return run(["sbatch", "--parsable", *options, str(script)]).strip().splitlines()[-1].partition(";")[0]
 
 
-def jobs(ids: Collection[str] | None = None) -> list[Job]:
-    """The jobs that SLURM remembers: those of `ids` (of an array: all its elements), or all."""
+def jobs(ids: Collection[str] | None = None, *, seconds: float = SECONDS) -> list[Job]:
+    """The jobs that SLURM remembers: those of `ids` (of an array: all its elements), or all; `seconds` is its time."""
     if ids is not None and not ids:
         return []
     one = [next(iter(ids))] if ids is not None and len(ids) == 1 else []
     try:
-        text = run(["scontrol", "show", "job", "--oneliner", *one])
+        text = run(["scontrol", "show", "job", "--oneliner", *one], seconds=seconds)
     except ClusterError as error:
         if UNKNOWN.search(str(error)):
             return []
@@ -134,12 +137,18 @@ def partitions() -> list[Partition]:
     return found
 
 
+def most_elements() -> int:
+    """How many elements an array may have."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", run(["scontrol", "show", "config"]), flags=re.MULTILINE)
+    return max(1, int(found[1]) - 1) if found else 1000
+
+
 def parse(line: str) -> Job:
     """A job from a line of `scontrol show job --oneliner`."""
     fields = dict(FIELD.findall(line))
     element = fields.get("ArrayTaskId")
     number = fields["ArrayJobId"] if element else fields["JobId"]
-    output, nodes = fields.get("StdOut", ""), fields.get("NodeList", "")
+    output, script, nodes = (fields.get(key, "") for key in ("StdOut", "Command", "NodeList"))
     several = element is not None and not element.isdigit()
     return Job(
         id=number if element is None else f"{number}_[{element}]" if several else f"{number}_{element}",
@@ -154,7 +163,8 @@ def parse(line: str) -> Job:
         submitted=_time(fields.get("SubmitTime")),
         started=_time(fields.get("StartTime")),
         ended=_time(fields.get("EndTime")),
-        output=None if output in NOBODY else Path(output),
+        output=None if output in NOBODY else Path(output.replace("%%", "%")),
+        script=None if script in NOBODY else Path(script),
         folder=Path(fields.get("WorkDir", ".")),
     )
 
@@ -162,7 +172,9 @@ def parse(line: str) -> Job:
 def run(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     """What a command of SLURM says; ClusterError with its reason where it fails, is not there, or does not answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False, env=os.environ | WHOLE
+        )
     except FileNotFoundError:
         raise ClusterError(
             f"there is no {command[0]} here; run this where SLURM is installed, a login node, or leave run.submit out"

@@ -20,8 +20,10 @@ class Slurm:
 
     `gpus` of a node (a number or TYPE:NUMBER), `cpus` of a rank, `memory` of a node (64G), `time` as sbatch takes it.
     With `min_nodes` a job that starts again may have fewer nodes than trainer.num_nodes, down to that.
-    `grace` seconds before the time limit the ranks are told to save and stop; `wait` seconds after the first rank has
-    ended, the others are ended. `concurrent` elements of an array run at once.
+    `grace` seconds before the time limit the ranks are told to save and stop, by SLURM itself, or by the shell of the
+    job where signals do not reach them (`signal`); `wait` seconds after the first rank has ended, the others are ended.
+    `concurrent` elements of an array run at once, each for `shards_per_task` shards of a dataset (by default one, or as
+    many as make 1000 elements); one that was killed begins again at most `requeues` times.
     `environment` is exported: {NAME: value}, or {NAME: null} for what the submitting shell must have, which is handed
     over by name and written nowhere. `modules` are loaded, `setup` lines of shell run first on the batch host;
     `container` is an image, run by `engine` with `mounts` (SOURCE:TARGET), `python` the interpreter there.
@@ -32,15 +34,18 @@ class Slurm:
     partition: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    time: str | None = None
+    time: str | int | None = None
     gpus: str | int | None = None
     cpus: int | None = None
     memory: str | None = None
     min_nodes: int | None = None
     exclude: str | None = None
     grace: int = 120
+    signal: Literal["ranks", "shell"] = "ranks"
     wait: int = 120
     concurrent: int = 16
+    shards_per_task: int | None = None
+    requeues: int = 5
     modules: list[str] = field(default_factory=list)
     setup: list[str] = field(default_factory=list)
     environment: dict[str, str | int | float | None] = field(default_factory=dict)
@@ -51,14 +56,18 @@ class Slurm:
     options: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if isinstance(self.time, int):  # to YAML, 12:00:00 without quotes is a number to the base of 60
+            raise ConfigError(f"run.submit.time is the number {self.time}; in a file, quote it: time: '12:00:00'")
         if self.time is not None and not TIME.fullmatch(self.time):
             raise ConfigError(f"run.submit.time={self.time} is no time; expected MINUTES, H:MM:SS or DAYS-H:MM:SS")
         if self.memory is not None and not MEMORY.fullmatch(self.memory):
             raise ConfigError(f"run.submit.memory={self.memory} is no size; expected a number with K, M, G or T: 64G")
-        for key in ("cpus", "min_nodes", "grace", "wait", "concurrent"):
+        for key in ("cpus", "min_nodes", "grace", "wait", "concurrent", "shards_per_task"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"run.submit.{key} must be at least 1, got {value}")
+        if self.requeues < 0:
+            raise ConfigError(f"run.submit.requeues must be at least 0, got {self.requeues}")
         if self.mounts and self.container is None:
             raise ConfigError("run.submit.mounts needs an image; add run.submit.container=IMAGE, or leave it out")
         self._check_texts()

@@ -1,0 +1,57 @@
+"""The settings of a run against those that its checkpoint was made with: what may differ, and what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dit_video.config.compare import Allowed, as_before, changed
+from dit_video.config.mistakes import show
+from dit_video.errors import ConfigError
+
+MAY_DIFFER = Allowed(
+    keys=(
+        "run.debug",
+        "run.plan",
+        "run.ranks",
+        "run.tflops",
+        "run.memory_gb",
+        "run.dir",
+        "run.name",
+        "run.samples",
+        "run.every_samples",
+        "run.restarts",
+        "run.silence",
+        "run.submit.*",
+        "run.dry",
+        "trainer.*",
+        "logger.*",
+        "callbacks.*",
+        "parallel.*",
+        "datamodules.dataset.*",  # its fingerprint is compared
+        "datamodules.cache",
+        "datamodules.cache_gb",
+        "datamodules.patience",
+        "datamodules.workers",
+    ),
+    kept=("callbacks.ema", "callbacks.reseed", "callbacks.schedule"),
+)
+
+
+def same(checkpoint: Path, raw: Any, *, run: str) -> None:
+    """ConfigError where the unresolved settings `raw` are not those of the checkpoint in the folder `run`."""
+    saved = OmegaConf.to_container(OmegaConf.load(checkpoint / "config.yaml"))
+    settings = OmegaConf.to_container(OmegaConf.create(as_before(raw, saved, allowed=MAY_DIFFER)), resolve=True)
+    if found := changed(saved, settings, raw, allowed=MAY_DIFFER):
+        raise ConfigError(
+            f"{found.key} is {show(found.now)} and the run in {run} has {show(found.before)}; "
+            "set it back, or choose another run.dir"
+        )
+
+
+def newest(run: Path) -> Path | None:
+    """The newest checkpoint of a run by its name alone; whether it is whole is not known here."""
+    found = run.glob("checkpoints/[0-9]*-[0-9]*/config.yaml")
+    return max((path.parent for path in found), default=None)

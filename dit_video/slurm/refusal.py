@@ -1,0 +1,79 @@
+"""Why SLURM will not run a job, in terms of the settings that mend it."""
+
+from __future__ import annotations
+
+import re
+
+from dit_video.errors import ClusterError
+from dit_video.slurm import client
+from dit_video.slurm.client import Job, Partition
+from dit_video.slurm.script import Size
+from dit_video.slurm.settings import Slurm
+
+NEVER = re.compile(r"Partition(Time|Node)Limit|PartitionConfig|BadConstraints|Invalid|NotAllowed|PerJob|Wall")
+SAID = (
+    (r"partition name|partition is|Invalid partition", ("partition",)),
+    (r"account", ("account", "partition")),
+    (r"qos", ("qos",)),
+    (r"time limit|--time|Time limit", ("time",)),
+    (r"feature", ("constraint",)),
+    (r"gres|GRES", ("gpus",)),
+    (r"Memory|memory", ("memory",)),
+    (r"node name", ("exclude",)),
+    (r"configuration is not available|More processors|Node count|node count", ("gpus", "cpus", "memory", "constraint")),
+)
+
+
+def of(error: ClusterError, slurm: Slurm, *, size: Size) -> ClusterError:
+    """What sbatch's complaint means for the settings; another one is as it was."""
+    said = str(error).removeprefix("sbatch failed: ")
+    keys = next((keys for pattern, keys in SAID if re.search(pattern, said)), ())
+    if said == str(error) or not keys:
+        return error
+    named = [f"run.submit.{key}" for key in keys]
+    given = [f"{key}={value}" for key, value in zip(named, (getattr(slurm, key) for key in keys), strict=True) if value]
+    if "gpus" in keys:
+        given = [f"{size.nodes} node(s) with {size.tasks} rank(s) and {slurm.gpus or size.gpus} GPU(s) each", *given]
+        named = ["trainer.num_nodes", "trainer.devices", *named]
+    offered = f", one of {', '.join(item.name for item in client.partitions())}" if keys == ("partition",) else ""
+    asked = f" ({', '.join(given)})" if given else ""
+    return ClusterError(f"SLURM refuses the job{asked}: {said}; set {' or '.join(named)}{offered}")
+
+
+def never(job: Job, slurm: Slurm, *, size: Size) -> ClusterError | None:
+    """Why a job that SLURM has taken would wait for ever; None where its turn may come."""
+    if job.state == "FAILED" or (job.state == "PENDING" and NEVER.search(job.reason)):
+        found = next((item for item in client.partitions() if item.name == job.partition), None)
+        if job.reason == "PartitionNodeLimit" and found is not None and (size.least or size.nodes) <= found.most:
+            return None  # some are down
+        return ClusterError(
+            f"{_why(job, found, slurm, size=size)}; SLURM would not start it ({job.reason}): not submitted"
+        )
+    return None
+
+
+def _why(job: Job, partition: Partition | None, slurm: Slurm, *, size: Size) -> str:
+    if partition is not None and minutes(job.time_limit) > minutes(partition.time):
+        return (
+            f"run.submit.time={slurm.time} is over the limit of partition {partition.name}, {partition.time}; "
+            "lower it, as the run goes on after it, or choose another run.submit.partition"
+        )
+    if partition is not None and (size.least or size.nodes) > partition.most:
+        return (
+            f"trainer.num_nodes={size.nodes} and partition {partition.name} gives {partition.most} node(s) to a job; "
+            "lower it, or choose another run.submit.partition"
+        )
+    return (
+        f"no node of partition {job.partition} has what is asked of each ({size.tasks} rank(s), "
+        f"{slurm.cpus or 1} CPU(s) a rank, {slurm.gpus or size.gpus} GPU(s), memory {slurm.memory or 'by default'}); "
+        "lower trainer.devices or run.submit.*"
+    )
+
+
+def minutes(text: str) -> float:
+    """A time as SLURM writes it, [DAYS-]HOURS:MINUTES:SECONDS, in minutes; without a limit infinity."""
+    matched = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if matched is None:
+        return float("inf")
+    days, hours, mins, seconds = (int(part or 0) for part in matched.groups())
+    return days * 1440 + hours * 60 + mins + seconds / 60

@@ -1,0 +1,188 @@
+"""Hands trainings and samplings over to SLURM: `run.submit=slurm`.
+
+- The script lies in the run's folder, to be read, and to be handed to sbatch by hand: nothing else is needed for it.
+- All that can be wrong is told here, at the shell: what would wait in the queue for ever is taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dit_video import log
+from dit_video.errors import ClusterError, ConfigError
+from dit_video.launch.shared import ATTEMPT
+from dit_video.slurm import client, refusal, script
+from dit_video.slurm.client import Job
+from dit_video.slurm.script import Size
+from dit_video.slurm.settings import Slurm
+
+FOLDER, SCRIPT, TABLE = "slurm", "job.sbatch", "jobs.jsonl"
+LOOKS = 4  # times that a new job is looked at, until SLURM has thought about it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A job to be: its `folder` gets script, log and list of jobs; `command` is what Python is told.
+
+    `work` is what the job writes, a run's folder or a file; `look` a command that says how it stands.
+    """
+
+    template: Literal["train", "sample"]
+    name: str
+    folder: Path
+    work: Path
+    command: tuple[str, ...]
+    size: Size
+    slurm: Slurm
+    look: str
+    dry: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The script."""
+        return (self.folder / SCRIPT).absolute()
+
+    def text(self) -> str:
+        """What the script says."""
+        slurm, size = self.slurm, self.size
+        log = Path(str(self.folder.absolute()).replace("%", "%%")) / "%j.out"
+        given = script.options(slurm, name=self.name, log=log, size=size)
+        mounts = [self.work.absolute() if self.template == "train" else self.work.absolute().parent]
+        srun, python = script.launch(slurm, mounts=mounts, gpus=bool(slurm.gpus or size.gpus))
+        return script.fill(
+            self.template,
+            {
+                "title": f"{self.name}: to run it again by hand, sbatch {script.command([str(self.path)])}",
+                "options": script.directives([*given, "--requeue", script.signal(slurm)]),
+                "setup": "\n".join(script.setup(slurm)),
+                "run": script.command([str(self.work.absolute())]),
+                "wait": str(slurm.wait),
+                "tasks": str(size.tasks),
+                "srun": " ".join([*script.resources(slurm), *(script.command([item]) for item in srun)]),
+                "python": script.command(python),
+                "command": script.command(self.command),
+            },
+        )
+
+
+def inside(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is part of a job: what is submitted does not submit itself."""
+    return ATTEMPT in environment
+
+
+def size(slurm: Slurm, *, trainer: Mapping[str, Any]) -> Size:
+    """The nodes and ranks that trainer.* asks for; ConfigError where that says nothing about other machines."""
+    devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes") or 1
+    count = len(devices) if isinstance(devices, list) else devices
+    if not (isinstance(count, int) and count > 0):
+        raise ConfigError(f"trainer.devices={devices} says nothing about the cluster's nodes; set the ranks of a node")
+    if slurm.min_nodes is not None and slurm.min_nodes > nodes:
+        raise ConfigError(f"run.submit.min_nodes={slurm.min_nodes} is more than trainer.num_nodes={nodes}; lower it")
+    gpus = count if trainer.get("accelerator") in ("gpu", "cuda", "auto") else 0
+    return Size(nodes=nodes, least=slurm.min_nodes, tasks=count, gpus=gpus)
+
+
+def training(run: Any, *, trainer: Mapping[str, Any], command: Sequence[str]) -> Request:
+    """The job of a run."""
+    folder = Path(run.dir)
+    return Request(
+        template="train",
+        name=run.name,
+        folder=folder / FOLDER,
+        work=folder,
+        command=(str(Path(command[0]).absolute()), *command[1:]),
+        size=size(run.submit, trainer=trainer),
+        slurm=run.submit,
+        dry=run.dry,
+        look=f"python -m dit_video.runs status {script.command([run.dir])}",
+    )
+
+
+def hand_over(requests: Sequence[Request]) -> None:
+    """Submit the jobs and say how to follow them, or only show their scripts.
+
+    One that is queued or runs already is not submitted twice: a ConfigError, or of several a line.
+    """
+    if any(request.dry for request in requests):
+        log.say("\n".join(request.text() for request in requests).rstrip("\n"))
+        return
+    for request in requests:
+        check_environment(request.slurm)
+    known = [job for job in client.jobs() if not job.over]
+    for request in requests:
+        if (job := alive(request, known)) is not None:
+            said = f"{request.work} is job {job.id} already ({job.state.lower()}); `scancel {job.id}` ends that"
+            if len(requests) == 1:
+                raise ConfigError(said)
+            log.say(said)
+            continue
+        number = submit(request)
+        where = f"{request.size.nodes} node(s), {request.size.tasks} rank(s) each"
+        if len(requests) > 1:
+            log.say(f"job {number}: {request.name}, {where}; log {request.folder / f'{number}.out'}")
+            continue
+        log.say(f"job {number}: {request.name}, {where}; script {request.folder / SCRIPT}")
+        log.say(f"  log     tail -F {script.command([str(request.folder / f'{number}.out')])}")
+        log.say(f"  state   {request.look}")
+        log.say(f"  cancel  scancel {number}")
+
+
+def submit(request: Request) -> str:
+    """Write the script, submit it, and keep that; ClusterError where SLURM would refuse it sooner or later."""
+    request.folder.mkdir(parents=True, exist_ok=True)
+    write(request.path, request.text())
+    try:
+        number = client.submit(request.path)
+    except ClusterError as error:
+        raise refusal.of(error, request.slurm, size=request.size) from None
+    job = considered(number)
+    if job is not None and (why := refusal.never(job, request.slurm, size=request.size)) is not None:
+        client.cancel(number)
+        raise why
+    row = {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "job": number,
+        "script": str(request.path),
+        "command": list(request.command),
+        "folder": str(Path.cwd()),
+    }
+    with (request.folder / TABLE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return number
+
+
+def write(path: Path, text: str) -> None:
+    """Put a script in place, whole."""
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def alive(request: Request, jobs: Sequence[Job]) -> Job | None:
+    """The job, of those that are not over, that has been made of the same script, by hand too."""
+    return next((job for job in jobs if job.script == request.path), None)
+
+
+def considered(number: str) -> Job | None:
+    """The job when SLURM has said why it waits, or that it does not; after a second or two as it is."""
+    job = client.job(number)
+    for _ in range(LOOKS):
+        if job is None or job.state != "PENDING" or job.reason:
+            break
+        time.sleep(0.5)
+        job = client.job(number)
+    return job
+
+
+def check_environment(slurm: Slurm) -> None:
+    """ConfigError for a variable that the job needs from this shell, which has none."""
+    for name, value in slurm.environment.items():
+        if value is None and name not in os.environ:
+            raise ConfigError(f"run.submit.environment.{name} is null, and this shell has no {name}; export it")
