@@ -31,3 +31,7 @@ class RequestError(UserError):
 
 class ClusterError(UserError):
     """A cluster that refuses a job, does not answer, or is not there."""
+
+
+class NodeError(RuntimeError):
+    """A machine that is not fit to train on: no mistake of the user; the commands exit with 76."""

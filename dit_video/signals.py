@@ -9,7 +9,7 @@ import os
 import signal
 from types import FrameType
 
-REQUEUE, INTERRUPTED = 75, 130
+REQUEUE, BAD_NODE, INTERRUPTED = 75, 76, 130
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 

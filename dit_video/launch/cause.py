@@ -10,13 +10,16 @@ from typing import Literal
 from dit_video.config.mistakes import INTERRUPTED, USER_ERROR
 from dit_video.launch import heartbeat, report, stacks
 from dit_video.launch.heartbeat import Beat
-from dit_video.signals import REQUEUE
+from dit_video.signals import BAD_NODE, REQUEUE
 
 Kind = Literal[
-    "done", "stop", "mistake", "consequence", "exception", "memory", "signal", "exit", "stopped", "frozen", "stuck"
-]
+    "done", "stop", "mistake", "consequence", "exception", "memory", "signal", "exit", "stopped", "frozen", "stuck",
+    "node", "gone",
+]  # fmt: skip
 AGREED = "agreed"  # a stop that all ranks agree on; another one leaves the others waiting
-FAILED = frozenset({"exception", "memory", "signal", "exit", "stopped", "frozen", "stuck"})
+ELSEWHERE = frozenset({"node", "gone"})  # of a machine that is bad, or lost: no fault of what runs on it
+FAILED = frozenset({"exception", "memory", "signal", "exit", "stopped", "frozen", "stuck"}) | ELSEWHERE
+FRAMES, LINES = 5, 15  # of a stack and of a traceback that are shown
 STOPS: dict[int, int] = {
     signal.SIGTERM: REQUEUE,
     signal.SIGUSR1: REQUEUE,
@@ -62,6 +65,14 @@ class Cause:
         return other is not None and self.beat.step > 0 and (self.name, self.place) == (other.name, other.place)
 
     @property
+    def shown(self) -> str:
+        """Where it happened, for a person: the end of the traceback, or the innermost frames."""
+        lines = self.traceback.rstrip().splitlines()
+        if len(lines) > LINES:
+            lines = ["Traceback (its end):", *lines[-LINES:]]
+        return "\n".join(lines or [f"  {frame}" for frame in self.frames[:FRAMES]])
+
+    @property
     def place(self) -> tuple[str, int]:
         """What it was doing, and in which step."""
         return ("step" if self.beat.phase in {"start", "failed"} else self.beat.phase, self.beat.step)
@@ -84,8 +95,10 @@ def of(folder: Path, *, rank: int, code: int | None, time: float, said: str) -> 
     if (record := report.read(folder, rank)) is not None:
         kind: Kind = record.kind
         what = f"{record.name}: {record.text}" if record.text else record.name
-        text = record.text if kind == "mistake" else f"failed {at}: {what}"
-        own = {"mistake": USER_ERROR, "consequence": 1}.get(record.kind, code if code and code > 0 else 1)
+        text = record.text if kind in {"mistake", "node"} else f"failed {at}: {what}"
+        own = {"mistake": USER_ERROR, "consequence": 1, "node": BAD_NODE}.get(
+            record.kind, code if code and code > 0 else 1
+        )
         trace = record.traceback
         return Cause(
             rank=rank, kind=kind, name=record.name, text=text, code=own, time=record.time, beat=beat, traceback=trace
@@ -125,8 +138,8 @@ def _by_signal(folder: Path, *, rank: int, number: int, time: float, beat: Beat,
 
 
 def first(causes: list[Cause]) -> Cause | None:
-    """What decides how a group ended: the first failure, else a mistake, else a stop, else what follows from others."""
-    for kinds in (FAILED, {"mistake"}, {"stop"}, {"consequence"}):
+    """What decides how a group ended: a bad node, the first failure, a mistake, a stop, or what follows from others."""
+    for kinds in ({"node"}, FAILED, {"mistake"}, {"stop"}, {"consequence"}):
         found = [item for item in causes if item.kind in kinds]
         if found:
             return (

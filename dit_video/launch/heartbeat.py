@@ -37,6 +37,9 @@ class Beat(NamedTuple):
     done: int = 0
 
 
+BEGINNING = Beat()
+
+
 def beat_file(folder: Path, rank: int) -> Path:
     """Where the rank writes."""
     return folder / f"rank-{rank}.beat"

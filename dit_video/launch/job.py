@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from dit_video.config import Run
 from dit_video.launch import world
+from dit_video.launch.shared import ATTEMPT
 from dit_video.launch.world import World
 
 RESTARTS = 3
@@ -32,12 +34,13 @@ def job(run: Run, *, trainer: Mapping[str, Any], patience: float) -> Job | None:
     """The job that the settings ask for; None for one process that needs no parent.
 
     Without `run.restarts`, a lone process on a CPU needs none. What torchrun or srun has started is watched alone, and
-    restarted by them.
+    restarted by them: under srun always, as whatever ends a task is to be known afterwards.
     """
-    asked = world.asked(trainer)
-    alone, on_cpu = len(asked.ranks) == 1, trainer.get("accelerator") == "cpu"
+    asked, submitted = world.asked(trainer), ATTEMPT in os.environ
+    alone, on_cpu = len(asked.ranks) == 1, trainer.get("accelerator") == "cpu" and not submitted
     restarts = run.restarts if run.restarts is not None else 0 if alone and on_cpu else RESTARTS
-    if alone and not restarts:
+    by_srun = "SLURM_STEP_ID" in os.environ and (asked.task is not None or not asked.outside)
+    if alone and not restarts and not by_srun:
         return None
-    allowed = 0 if asked.outside else restarts
+    allowed = 0 if asked.outside and not submitted else restarts
     return Job(dir=Path(run.dir), world=asked, restarts=allowed, silence=run.silence, patience=patience)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from dit_video.config import mistakes
+from dit_video.errors import NodeError
 from dit_video.launch import heartbeat
+from dit_video.signals import BAD_NODE
 
 SAVING = 300.0  # seconds that a rank which has failed may wait for a save that was under way
-Kind = Literal["mistake", "exception", "memory", "consequence"]
+Kind = Literal["mistake", "exception", "memory", "consequence", "node"]
 PEER = re.compile(
     r"closed by peer|reset by (the )?peer|Broken pipe|Connection refused|Connection timed out|was likely closed|"
     r"remote process exited|communicator was aborted|pair closure|Socket Timeout|Timed out waiting \d+ ?ms|"
@@ -86,6 +88,8 @@ def kind(error: BaseException) -> Kind:
         return "consequence"
     if mistakes.mistake(error) is not None:
         return "mistake"
+    if any(isinstance(item, NodeError) for item in chain):
+        return "node"
     if any(isinstance(item, MemoryError) or (_of_torch(item) and MEMORY.search(str(item))) for item in chain):
         return "memory"
     return "exception"
@@ -119,7 +123,7 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         if debug:
             raise
         sys.stdout.flush()
-        _end(mistakes.USER_ERROR if mistakes.mistake(error) is not None else 1)
+        _end({"mistake": mistakes.USER_ERROR, "node": BAD_NODE}.get(kind(error), 1))
     finally:
         heartbeat.mark("end")  # the thread beats no more when the interpreter ends
 

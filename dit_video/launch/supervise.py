@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dit_video import log
 from dit_video.config.mistakes import INTERRUPTED
-from dit_video.launch import cause, folder, heartbeat, report, restarts, watch
+from dit_video.launch import cause, folder, heartbeat, report, restarts, shared, watch
 from dit_video.launch.cause import Cause
 from dit_video.launch.group import Group, Rank
+from dit_video.launch.heartbeat import BEGINNING
 from dit_video.launch.job import Job
 from dit_video.launch.listen import Signals
+from dit_video.launch.shared import Ending
 from dit_video.launch.world import free_port
-from dit_video.signals import REQUEUE
+from dit_video.signals import LISTENER, REQUEUE
 
 LOG = log.get("dit_video.launch")
 TICK = 0.2  # seconds
 GRACE = 5.0  # seconds that the other ranks have to end after a failure
 CLASHES = 5
 IN_USE = "EADDRINUSE", "address already in use"
-FRAMES, LINES = 5, 15  # of a stack and of a traceback that are shown
 
 
 def supervise(job: Job, *, command: Sequence[str], files: dict[str, str]) -> int:
@@ -49,18 +51,61 @@ class Supervisor:
     folder: Path
     stopping: list[signal.Signals] = field(default_factory=list)
     lasting: bool = False  # whether a rank outlived SIGKILL
+    began: float = field(default_factory=time.time)
+    detected: float | None = None  # when the failure of this attempt was noticed
+    frames: dict[int, tuple[str, ...]] = field(default_factory=dict)  # of ranks that are ended for others
+
+    def __post_init__(self) -> None:
+        self.shared = shared.of(self.job.world.size)
+        if LISTENER.code:  # a signal has come while Python imported
+            self.stopping.append(signal.SIGTERM)
 
     def run(self) -> int:
         """Until an attempt ends well, by intent, or in a way that a restart does not mend."""
         budget, clashes = restarts.Budget(folder=self.job.dir, restarts=self.job.restarts), 0
         while True:
+            self.shared.write(self.endings())
             group = self.start()
             found = self.attend(group)
+            if self.shared.attempt is not None:
+                return self.part(found, group)
             if found is not None and clashes < CLASHES and port_taken(found):
                 clashes += 1
                 continue
             if (code := self.settle(found, group, budget)) is not None:
                 return code
+
+    def part(self, found: Cause | None, group: Group) -> int:
+        """The exit code of a task of a job: what follows is decided when all tasks have ended, from what is written."""
+        if found is not None and self.stopping and found.beat.phase == "end":  # it saved, and hung at the very end
+            found = replace(found, kind="stop", code=self.stopped(None))
+        bad = bool(self.frames) if found is None else found.kind not in {"done", "stop"}
+        self.shared.write(self.endings(found, group), self.pages(group) if bad else {})
+        if found is None or not bad:
+            return 1 if bad else self.stopped(found)
+        return found.code
+
+    def endings(self, found: Cause | None = None, group: Group | None = None) -> list[Ending]:
+        """How the ranks stand, or have ended; `found` decided it."""
+        ranks = group.ranks if group else []
+        causes, beats = {rank.number: rank.cause() for rank in ranks}, {rank.number: rank.beat() for rank in ranks}
+        if found is not None and found.rank is not None:
+            causes[found.rank] = found
+        return [
+            Ending(
+                rank=number,
+                size=self.job.world.size,
+                node=self.shared.node,
+                restarts=self.job.restarts,
+                began=self.began,
+                ended=time.time() if group else None,
+                detected=self.detected,
+                cause=causes.get(number) if group else None,
+                beat=beats.get(number, BEGINNING),
+                frames=self.frames.get(number, ()),
+            )
+            for number in self.job.world.ranks
+        ]
 
     def start(self) -> Group:
         """All ranks of this command, from nothing."""
@@ -72,6 +117,8 @@ class Supervisor:
             own = world.environment(number, port=port, run=self.folder.name)
             environment, first = {**os.environ, **own}, number == world.ranks[0]
             ranks.append(Rank(number, self.command, environment=environment, folder=self.folder, first=first))
+        for early in self.stopping:
+            group.send(early)
         return group
 
     def attend(self, group: Group) -> Cause | None:
@@ -84,14 +131,32 @@ class Supervisor:
             self.hear(group)
             group.poll()
             now = clock.tick()
+            alarmed = self.consult(group, dog, now=now)
             if until is None and (found := cause.first(group.causes())) is not None and found.name != cause.AGREED:
                 until = now + (GRACE if found.beat.done else GRACE / 5)
             if until is None and (hang := dog.look(group.living, now=now, waiting=bool(self.stopping))) is not None:
                 hung, until = watch.guilty(hang, group.living), now
+            if until is not None and not group.saving:
+                self.shared.alarm()
+            if until is None and alarmed:
+                until = now + GRACE
+            self.detected = self.detected or (time.time() if until is not None else None)
             patience = report.SAVING if group.saving else 0.0
             if self.impatient or (until is not None and now >= until + patience):
+                self.frames = watch.frames(group.living) if alarmed and hung is None else {}
                 self.lasting = not group.kill()
         return hung or cause.first(group.causes())
+
+    def consult(self, group: Group, dog: watch.Watchdog, *, now: float) -> bool:
+        """Hear of the other tasks of a job: pass on a file's wish to stop; whether a rank elsewhere has failed."""
+        heard = self.shared.look(now)
+        if "stop" in heard and signal.SIGUSR1 not in self.stopping:
+            group.send(signal.SIGUSR1)
+            self.stopping.append(signal.SIGUSR1)
+        if self.shared.attempt is not None:
+            self.shared.quiet(self.job.world.ranks, on=dog.quiet(now))
+            dog.whole = self.job.world.whole or "quiet" in heard
+        return "alarm" in heard
 
     @property
     def impatient(self) -> bool:
@@ -110,7 +175,7 @@ class Supervisor:
         ended = found is not None and self.stopping and found.beat.phase == "end"  # it saved, and hung at the very end
         if found is None or found.kind == "stop" or ended or self.impatient:
             return self.stopped(found)
-        if found.kind == "mistake":
+        if found.kind in {"mistake", "node"}:
             if found.text and report.read(self.folder, found.rank or 0) is not None:
                 LOG.error("error: %s", found.text)
             return found.code
@@ -174,16 +239,10 @@ class Supervisor:
 
     def tell(self, found: Cause, *, kept: str, then: str) -> None:
         """What happened, where it happened and what follows, on standard error."""
-        if shown := short(found.traceback.rstrip()) or "\n".join(f"  {frame}" for frame in found.frames[:FRAMES]):
-            LOG.error("%s", shown)
+        if found.shown:
+            LOG.error("%s", found.shown)
         who = f"rank {found.rank}" if found.rank is not None else "a rank"
         LOG.error("%s on %s %s%s (%s)", who, socket.gethostname(), found.text, f"; {then}" if then else "", kept)
-
-
-def short(traceback: str) -> str:
-    """The end of a traceback, which is where it happened."""
-    lines = traceback.splitlines()
-    return traceback if len(lines) <= LINES else "\n".join(["Traceback (its end):", *lines[-LINES:]])
 
 
 def port_taken(found: Cause) -> bool:

@@ -86,6 +86,12 @@ class Watchdog:
             return Hang(frozen=mute, seconds=quiet)
         return None
 
+    def quiet(self, now: float) -> bool:
+        """Whether no rank that was seen has marked anything for as long as a step may take, and each is in a step."""
+        seen = self.seen.values()
+        in_step = all(item.beat.phase in {"step", "failed"} for item in seen)
+        return bool(seen) and in_step and all(now - item.mark_at > self.silence for item in seen)
+
     def note(self, number: int, beat: Beat, *, now: float) -> None:
         """Keep when the rank's counters changed."""
         item = self.seen.setdefault(number, Seen(beat, now, now))
@@ -131,6 +137,12 @@ def all_dumps(ranks: Sequence[Rank], states: Mapping[int, str]) -> dict[int, str
             rank.kill()
         found |= dumps(stopped)
     return found
+
+
+def frames(ranks: Sequence[Rank]) -> dict[int, tuple[str, ...]]:
+    """What the main threads of ranks do, innermost frames first."""
+    states = {rank.number: state(rank.process.pid) for rank in ranks}
+    return {number: tuple(stacks.main_thread(dump)) for number, dump in all_dumps(ranks, states).items()}
 
 
 def state(process: int) -> str:

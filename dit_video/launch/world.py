@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dit_video.errors import ConfigError
+from dit_video.launch import task
+from dit_video.launch.task import Task
 
 SHARED = 4
 """Processes that may share a core of this machine: enough to try a plan on a laptop."""
@@ -18,11 +20,15 @@ SHARED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The ranks that this command starts, of `size` in all; `outside` is whether torchrun or srun has started it."""
+    """The ranks that this command starts, of `size` in all; `outside` is whether torchrun or srun has started it.
+
+    `task` is what srun has told.
+    """
 
     ranks: tuple[int, ...]
     size: int
     outside: bool = False
+    task: Task | None = None
 
     @property
     def whole(self) -> bool:
@@ -30,7 +36,10 @@ class World:
         return len(self.ranks) == self.size
 
     def environment(self, rank: int, *, port: int, run: str) -> dict[str, str]:
-        """What torch and Lightning read; nothing for one process alone, and what is there already from outside."""
+        """What torch and Lightning read; nothing for one process alone, or where torchrun has said it."""
+        if self.task is not None:
+            threads = str(min(self.task.threads, cores()))
+            return {**self.task.environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
         if self.outside or self.size == 1:
             return {}
         threads = str(max(cores() // len(self.ranks), 1))
@@ -65,14 +74,11 @@ def asked(trainer: Mapping[str, Any], *, environment: Mapping[str, str] = os.env
 
 def from_outside(environment: Mapping[str, str]) -> World | None:
     """The rank that torchrun, or srun with several tasks, has given to this process."""
-    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if "RANK" in environment and "WORLD_SIZE" in environment:
-        rank, size = environment["RANK"], environment["WORLD_SIZE"]
-    elif "SLURM_STEP_ID" in environment and int(tasks) > 1:
-        rank, size = environment.get("SLURM_PROCID", "0"), tasks
-    else:
-        return None
-    return World(ranks=(int(rank),), size=int(size), outside=True)
+        return World(ranks=(int(environment["RANK"]),), size=int(environment["WORLD_SIZE"]), outside=True)
+    if (found := task.of(environment)) is not None:
+        return World(ranks=(found.rank,), size=found.size, outside=True, task=found)
+    return None
 
 
 def devices(given: Any, *, accelerator: str) -> int:

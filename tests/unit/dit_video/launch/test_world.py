@@ -32,14 +32,34 @@ def test_devices_are_counted_as_lightning_does(devices: Any, accelerator: str, c
     assert found == World(ranks=tuple(range(count)), size=count)
 
 
+SRUN = {
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_STEP_NODELIST": "node[1-2]",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+}
+
+
 def test_torchrun_and_srun_have_given_the_rank() -> None:
     trainer = {**CPU, "devices": 4, "num_nodes": 2}
     torchrun = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
-    srun = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}
-    for environment in (torchrun, srun):
+    for environment in (torchrun, {**SRUN, **torchrun}):
         assert world.asked(trainer, environment=environment) == World(ranks=(5,), size=8, outside=True)
+    found = world.asked(trainer, environment=SRUN)
+    assert (found.ranks, found.size, found.outside, found.whole) == ((5,), 8, True, False)
     alone = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
     assert world.asked({**CPU, "devices": 2}, environment=alone).ranks == (0, 1)
+
+
+def test_a_task_of_srun_is_told_what_torchrun_would_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    environment = {**SRUN, "SLURM_CPUS_PER_TASK": "1"}
+    found = world.asked({}, environment=environment).environment(5, port=1, run="x")
+    assert (found["RANK"], found["WORLD_SIZE"], found["LOCAL_RANK"]) == ("5", "8", "1")
+    assert found["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""One start of a job, in a folder of its own (DIT_VIDEO_ATTEMPT): what the parents of its ranks write there.
+
+What the batch script needs (measured on SLURM 22.05; why each line is as it is):
+
+    trap 'touch "$DIT_VIDEO_STOP"' USR1 TERM
+        # also TERM: without a trap the shell dies of it, and the job is FAILED instead of requeued
+    srun --kill-on-bad-exit=0 --wait=N ... & step=$!
+    while kill -0 $step 2>/dev/null; do wait $step; done; wait $step; code=$?
+    timeout 120 srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" python -m dit_video.slurm.settle \
+        --run "$run" --code "$code" --job "$(scontrol show job --oneliner "$id")"
+        # on the node of this shell, which lives; it has the exclusions so far from the job's description
+    then=exit seconds= nodes=; [ "$code" != 75 ] || then=requeue    # where settle cannot tell
+    read -r then code seconds nodes <"$DIT_VIDEO_ATTEMPT/verdict"
+    case $(scontrol show job --oneliner "$id") in *JobState=RUNNING* | *Reason=TimeLimit*) ;; *) then=exit ;; esac
+        # after scancel it is COMPLETING by now, and scontrol requeue would revive it
+    if [ "$then" = requeue ]; then
+        trap '' TERM    # requeueing sends it to all of this step, also to scontrol
+        scontrol requeue "$id" &&
+            scontrol update JobId="$id" StartTime="now+${seconds:-0}" ${nodes:+ExcNodeList="$nodes"}
+    fi
+    exit "$code"        # no sleep: with TERM ignored it would last until SLURM's KillWait is over
+
+Elements of an array are requeued as ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from dit_video.launch import cause, restarts, shared, stacks
+from dit_video.launch.cause import Cause, Kind
+from dit_video.launch.heartbeat import BEGINNING
+from dit_video.launch.shared import Ending
+
+VERDICT = "verdict"
+BACK = "SLURM put the job back into the queue"
+REQUEUED = "requeued"  # the kind of a row for a start that SLURM itself took back
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the ranks have written in the `folder` JOB-RESTARTS of one start of a job."""
+
+    folder: Path
+    endings: tuple[Ending, ...]
+
+    @property
+    def job(self) -> str:
+        """The job's number."""
+        return self.folder.name.rpartition("-")[0]
+
+    @property
+    def start(self) -> int:
+        """How often the job had been started before."""
+        return int(self.folder.name.rpartition("-")[2])
+
+    @property
+    def began(self) -> float:
+        """When the first rank began; now where none has."""
+        return min((item.began for item in self.endings), default=time.time())
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes that have begun."""
+        return sorted({item.node for item in self.endings})
+
+    @cached_property
+    def lost(self) -> list[Ending]:
+        """Ranks that have begun and said no more: their node is gone, or their parent was killed."""
+        return [item for item in self.endings if item.ended is None]
+
+    @property
+    def absent(self) -> list[int]:
+        """Ranks that have not even begun."""
+        there = {item.rank for item in self.endings}
+        return [rank for rank in range(max((item.size for item in self.endings), default=0)) if rank not in there]
+
+    def node(self, rank: int | None) -> str:
+        """The node of a rank, "" where it is not known."""
+        return next((item.node for item in self.endings if item.rank == rank), "")
+
+    def first(self) -> Cause | None:
+        """What came first, and so decides how the start ended; None if all is done."""
+        causes = [item.cause for item in self.endings if item.cause is not None]
+        clear = [item for item in causes if item.failed and item.kind != "stuck"]
+        if found := cause.first(clear) or cause.first([item for item in causes if item.kind == "mistake"]):
+            return found
+        if self.lost:
+            return self.gone([item.rank for item in self.lost])
+        if stuck := [item for item in causes if item.kind == "stuck"]:
+            return self.blamed(min(stuck, key=lambda item: item.time))
+        stops = [item for item in causes if item.kind == "stop"]
+        if self.absent and not stops:
+            return self.gone(self.absent)
+        return cause.first(causes) or self.unknown()
+
+    def gone(self, ranks: Sequence[int]) -> Cause:
+        """The first of the ranks of which nothing is known, and the others with it."""
+        who, beat = ranks[0], max((item.beat for item in self.endings), key=lambda item: item.step, default=BEGINNING)
+        others = f", with rank {', '.join(map(str, ranks[1:9]))}{' ...' * (len(ranks) > 9)}" if len(ranks) > 1 else ""
+        text = (
+            "has not begun"
+            if self.absent and who in self.absent
+            else f"is gone without a word {cause.where(beat)}: its node was lost, or the process that watched it killed"
+        )
+        return Cause(rank=who, kind="gone", name="gone", text=text + others, code=1, time=time.time(), beat=beat)
+
+    def blamed(self, found: Cause) -> Cause:
+        """The rank for which the others wait, of ranks that have all stopped to go on."""
+        stuck = {item.rank: item.cause.frames for item in self.endings if item.cause and item.cause.kind == "stuck"}
+        frames = {item.rank: stuck.get(item.rank, item.frames) for item in self.endings}
+        blame = stacks.blame(frames, {item.rank: item.beat.done for item in self.endings})
+        beats = {item.rank: item.beat for item in self.endings}
+        who = blame.rank
+        own = frames[who] if who is not None else found.frames
+        beat = beats[who] if who is not None else found.beat
+        return replace(found, rank=who, text=f"{found.text}: {blame.why}", beat=beat, frames=own)
+
+    def unknown(self) -> Cause | None:
+        """A rank that was ended for the sake of another, where nobody says for whose; None where there is none."""
+        ended = [item for item in self.endings if item.cause is None]
+        if not ended:
+            return None
+        one = ended[0]
+        text = f"was ended for another {cause.where(one.beat)}, and none says why"
+        return Cause(rank=one.rank, kind="exit", name="unknown", text=text, code=1, time=one.began, beat=one.beat)
+
+
+def read(folder: Path) -> Attempt:
+    """The start whose folder this is."""
+    found = [shared.read(path) for path in folder.glob("rank-*.json")]
+    return Attempt(folder, tuple(sorted(found, key=lambda item: item.rank)))
+
+
+def unheard(kind: Kind, *, text: str, code: int) -> Cause:
+    """The cause of an end of which no rank has written anything."""
+    return Cause(rank=None, kind=kind, name=kind, text=text, code=code, time=time.time(), beat=BEGINNING)
+
+
+def note_requeued(folder: Path, *, run: Path) -> None:
+    """Write into the run's table which earlier starts of this job SLURM itself took back: they have no verdict."""
+    job, _, start = folder.name.rpartition("-")
+    noted = {row.get("start") for row in restarts.table(run) if row.get("job") == job}
+    for number in range(int(start)):
+        before = folder.with_name(f"{job}-{number}")
+        if before.is_dir() and not (before / VERDICT).exists() and number not in noted:
+            restarts.append(run, requeued(read(before), run=run))
+
+
+def requeued(attempt: Attempt, *, run: Path) -> dict[str, object]:
+    """The row for a start that SLURM ended and put back into the queue."""
+    lost = sorted({item.node for item in attempt.lost})
+    some = bool(lost) and len(attempt.lost) < len(attempt.endings)
+    step, saved = restarts.newest(run)
+    beat = max((item.beat for item in attempt.endings), key=lambda item: item.step, default=BEGINNING)
+    why = f"{BACK}; nothing was heard of {', '.join(lost)} any more"
+    return {
+        "time": restarts.moment(time.time()),
+        "detected": time.time(),
+        "attempt": attempt.start + 1,
+        "host": lost[0] if some else "",
+        "rank": attempt.lost[0].rank if some else None,
+        "kind": REQUEUED,
+        "cause": why if some else f"{BACK}: preempted beyond its grace, or its nodes lost",
+        "step": beat.step,
+        "done": beat.done,
+        "resumes_at": max(step, 0),
+        "seconds_lost": round(max(time.time() - max(saved, attempt.began), 0.0), 3),
+        "restarted": True,
+        "kept": str(attempt.folder),
+        "job": attempt.job,
+        "start": attempt.start,
+        "nodes": attempt.nodes,
+        "excluded": [],
+    }
