@@ -25,8 +25,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +41,7 @@ from torch import Tensor, nn
 from xxhash import xxh3_128_digest
 
 from benchmarks import peer
+from benchmarks.contest import Contestant
 from benchmarks.results import write
 from datamodules.clips import ClipData
 from datamodules.dataset import index
@@ -60,8 +59,8 @@ from dit_video.shapes import Compression
 
 WORKERS = (1, 2)
 CORPORA: dict[str, dict[str, Any]] = {
-    "natural": {"pixels": 65536, "frames": 21, "samples": 24, "length": 8192, "packed": 400},
-    "shapes": {"pixels": 4096, "frames": 17, "samples": 800, "length": 1024, "packed": 4000},
+    "natural": {"pixels": 65536, "frames": 21, "samples": 24, "length": 8192, "packed": 8000},
+    "shapes": {"pixels": 4096, "frames": 17, "samples": 4000, "length": 1024, "packed": 40000},
 }
 FPS = 12.0
 ENDLESS = 10**9
@@ -224,34 +223,6 @@ def ordered(data: LatentData, samples: int) -> list[Item]:
     return found[:samples]
 
 
-class Contestant:
-    """A process that answers how long it takes for some samples."""
-
-    def __init__(self, *command: str) -> None:
-        pipe = subprocess.PIPE
-        quiet = {"stderr": subprocess.DEVNULL, "start_new_session": True}
-        self.process = subprocess.Popen([*command], stdin=pipe, stdout=pipe, text=True, **quiet)
-        self.ready = self.answer() == ["ready"]
-
-    def answer(self) -> list[str]:
-        """The next line of its own; empty where it has ended."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().split()
-
-    def ask(self, workers: int, samples: int) -> tuple[float, float] | None:
-        """Samples per second of wall and of CPU time; None where it has failed."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{workers} {samples}\n")
-        self.process.stdin.flush()
-        told = self.answer()
-        return (float(told[2]) / float(told[0]), float(told[2]) / float(told[1])) if len(told) == 3 else None
-
-    def end(self) -> None:
-        """Stop it, and what it has started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 def race(contestants: Mapping[str, Contestant], *, samples: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Rates of all contestants who can, in turns: by workers and contestant, medians of wall and of CPU time."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {f"{count} workers": {} for count in WORKERS}
@@ -259,17 +230,22 @@ def race(contestants: Mapping[str, Contestant], *, samples: int, rounds: int) ->
     for turn in range(rounds + 1):
         for count in WORKERS:
             for name in alive[turn % len(alive) :] + alive[: turn % len(alive)]:
-                rates = contestants[name].ask(count, samples)
-                if rates is None:
+                told = contestants[name].ask(f"{count} {samples}")
+                if len(told) != 3:
                     alive.remove(name)
                 elif turn:  # the first round warms up
-                    found[f"{count} workers"].setdefault(name, []).append(rates)
+                    found[f"{count} workers"].setdefault(name, []).append(per_second(*map(float, told)))
     for name in sorted(set(contestants) - set(alive)):
         log.say(f"{name} does not run here and is left out")
     return {
         count: {name: [round(median(part), 2) for part in zip(*rates, strict=True)] for name, rates in rows.items()}
         for count, rows in found.items()
     }
+
+
+def per_second(wall: float, cpu: float, samples: float) -> tuple[float, float]:
+    """Samples per second of wall and of CPU time."""
+    return samples / wall, samples / cpu
 
 
 def measure(name: str, folder: Path, peers: Mapping[str, str], *, rounds: int) -> Iterator[tuple[str, Any]]:
