@@ -28,7 +28,7 @@ from dit_video import log
 TIMES = 3  # of each fault
 STEPS, PACE = 400, 0.3  # of a trial; seconds a step sleeps until all faults have happened
 SMALL = (*TINY, f"run.samples={STEPS * 4}", "run.every_samples=16")
-NODES = ("trainer.num_nodes=2", "run.submit.cpus=1")
+NODES = ("trainer=cpu", "trainer.num_nodes=2")
 FOUR = ("trainer=cpu2", "trainer.num_nodes=2")
 Fault = Callable[[Submitted], None]
 
@@ -194,7 +194,7 @@ def undisturbed(folder: Path, data: Path) -> dict[str, Any]:
     kills.whole(oracle, [*given, *FOUR], ranks=4)
     with (
         Cluster(folder / "cluster", nodes=2) as cluster,
-        submitted(cluster, folder / "run", [*given, *FOUR, *NODES[1:]]) as job,
+        submitted(cluster, folder / "run", [*given, *FOUR]) as job,
     ):
         job.finish()
     differing = list(kills.differences(job.folder, oracle))
@@ -216,7 +216,7 @@ def fewer(folder: Path, data: Path) -> dict[str, Any]:
     kills.whole(oracle, [*given, *FOUR], ranks=4)
     with (
         Cluster(folder / "cluster", nodes=2) as cluster,
-        submitted(cluster, folder / "run", [*given, *FOUR, *NODES[1:], "run.submit.min_nodes=1"], pace=PACE) as job,
+        submitted(cluster, folder / "run", [*given, *FOUR, "run.submit.min_nodes=1"], pace=PACE) as job,
     ):
         job.trained(12)
         moment = time.time()

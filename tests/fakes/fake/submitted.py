@@ -26,7 +26,6 @@ TINY = (
     "optim.schedule.warmup=4",
     "run.name=a",
     "logger=csv",
-    "trainer=cpu",
 )
 WATCHED = (
     f"callbacks.record={{_target_: fake.record.Record, path: {kills.SEEN}}}",
@@ -86,7 +85,7 @@ class Submitted:
         path = self.run / "restarts.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
-    def trained(self, count: int, *, since: float = 0.0, seconds: float = 120.0) -> None:
+    def trained(self, count: int, *, since: float = 0.0, seconds: float = 300.0) -> None:
         """Wait until so many steps have been completed after a time."""
 
         def enough() -> bool:
@@ -114,7 +113,7 @@ class Submitted:
         """Whether the job has ended for good."""
         return bool(self.history) and self.history[-1].state in OVER
 
-    def restarted(self, times: int, *, seconds: float = 180.0) -> None:
+    def restarted(self, times: int, *, seconds: float = 300.0) -> None:
         """Wait until it has been started again so many times, and runs."""
 
         def again() -> bool:
