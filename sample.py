@@ -1,7 +1,7 @@
 """Sample from a run: `python sample.py checkpoint=RUN prompt="..." size=48x32 seconds=2 out=a.mp4 [key=value ...]`.
 
 Text to video by default; `image=` starts from a picture; `video= extend=forward|backward` goes on before or after it;
-`prompts=FILE` makes one video a line into the folder `out`.
+`prompts=FILE` makes one video a line into the folder `out`. `run.submit=slurm` makes a job of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from dit_video import config, log, signature
+from dit_video.config import sweep
 from dit_video.errors import ConfigError
+from dit_video.slurm import submit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONF = Path(__file__).parent / "conf"
-TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae")
+TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae", "run.submit.time")
 COMMAND = "dit_video.pipeline.command.sample"
+ASKED = "dit_video.pipeline.command.asked"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,19 +39,37 @@ def main(arguments: Sequence[str]) -> None:
             log.say(f"{__doc__}\n{inspect.getdoc(hydra.utils.get_method(COMMAND))}")
             return
         sys.argv[1:] = config.rewrite(arguments, conf=CONF, name="sample", texts=TEXTS)
-        hydra.main(config_path=str(CONF.resolve()), config_name="sample", version_base="1.3")(run)()
+        hydra.main(config_path=str(CONF.resolve()), config_name="sample", version_base="1.3")(
+            partial(run, arguments=arguments)
+        )()
 
 
-def run(cfg: DictConfig) -> None:
-    """Check the settings before torch is imported, then make the videos."""
+def run(cfg: DictConfig, *, arguments: Sequence[str]) -> None:
+    """Check the settings before torch is imported, then make the videos, or ask for a job that does."""
     with config.one_line(debug=bool(cfg.run.debug)):
         node = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(node, dict)
         settings = {str(key): value for key, value in node.items() if key != "run"}
         check(settings)
+        config.check_groups(node, conf=CONF, name="sample")
+        config.check({"run": node["run"]})
         log.setup()
+        if node["run"]["submit"] is not None and not submit.inside():
+            hand_over(settings, cfg=cfg, arguments=arguments)
+            return
         make = hydra.utils.get_method(COMMAND)
         make(**settings | {"sampling": hydra.utils.instantiate(settings["sampling"])})
+
+
+def hand_over(settings: Mapping[str, Any], *, cfg: DictConfig, arguments: Sequence[str]) -> None:
+    """Check what is asked for, and submit it."""
+    asked = signature.read(ASKED)
+    assert asked is not None
+    _, paths = hydra.utils.get_method(ASKED)(**{key: settings[key] for key in asked.arguments})
+    work = Path(settings["out"] or "outputs/samples") if settings["prompts"] else paths[0]
+    slurm = hydra.utils.instantiate(cfg.run.submit, _convert_="all")
+    command = [sys.argv[0], *sweep.command(arguments, point={})]
+    submit.hand_over([submit.sampling(slurm, work=work, device=settings["device"], command=command, dry=cfg.run.dry)])
 
 
 def check(settings: Mapping[str, Any]) -> None:

@@ -68,17 +68,20 @@ def sample(
         device: auto, cpu, cuda, ...
         sampling: how: steps, solver, guidance, shift, lead.
     """
+    jobs, paths = asked(
+        checkpoint=checkpoint,
+        prompt=prompt,
+        prompts=prompts,
+        image=image,
+        video=video,
+        extend=extend,
+        size=size,
+        seconds=seconds,
+        seed=seed,
+        out=out,
+    )
     run = Path(checkpoint)
     recipe, coder = read_recipe(run)
-    first = Job(prompt=prompt or "", image=image, video=video, extend=extend, size=size, seconds=seconds, seed=seed)
-    if (prompt is None) == (prompts is None):
-        raise RequestError("expected either prompt= or prompts=FILE")
-    if prompts is None:
-        jobs, paths = [first], [Path(out or f"outputs/sample{'.mp4' if seconds else '.png'}")]
-    else:
-        jobs = read_jobs(Path(prompts), first)
-        paths = outputs.in_folder(jobs, Path(out or "outputs/samples"))
-    check(jobs, paths, recipe)
     from dit_video.pipeline.generate import Models, generate
     from dit_video.pipeline.load import device_of, load_dit
 
@@ -91,6 +94,33 @@ def sample(
     for path, frames in zip(paths, log.progress(videos, what="sampling", total=len(jobs), unit="video"), strict=True):
         outputs.save(path, frames, fps=recipe.fps)
     log.say(f"written: {paths[0] if prompts is None else out}")
+
+
+def asked(
+    *,
+    checkpoint: str,
+    prompt: str | None,
+    prompts: str | None,
+    image: str | None,
+    video: str | None,
+    extend: str | None,
+    size: str | None,
+    seconds: float,
+    seed: int,
+    out: str | None,
+) -> tuple[list[Job], list[Path]]:
+    """What is to be made of the settings of `sample`, and where, all of it checked; needs no torch."""
+    recipe, _ = read_recipe(Path(checkpoint))
+    first = Job(prompt=prompt or "", image=image, video=video, extend=extend, size=size, seconds=seconds, seed=seed)
+    if (prompt is None) == (prompts is None):
+        raise RequestError("expected either prompt= or prompts=FILE")
+    if prompts is None:
+        jobs, paths = [first], [Path(out or f"outputs/sample{'.mp4' if seconds else '.png'}")]
+    else:
+        jobs = read_jobs(Path(prompts), first)
+        paths = outputs.in_folder(jobs, Path(out or "outputs/samples"))
+    check(jobs, paths, recipe)
+    return jobs, paths
 
 
 def check(jobs: Sequence[Job], paths: Sequence[Path], recipe: Recipe) -> None:

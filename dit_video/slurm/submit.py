@@ -53,14 +53,16 @@ class Request:
         """What the script says."""
         slurm, size = self.slurm, self.size
         log = Path(str(self.folder.absolute()).replace("%", "%%")) / "%j.out"
-        given = script.options(slurm, name=self.name, log=log, size=size)
+        given = [*script.options(slurm, name=self.name, log=log, size=size), "--requeue"]
+        if self.template == "train":  # what samples does not listen
+            given.append(script.signal(slurm))
         mounts = [self.work.absolute() if self.template == "train" else self.work.absolute().parent]
         srun, python = script.launch(slurm, mounts=mounts, gpus=bool(slurm.gpus or size.gpus))
         return script.fill(
             self.template,
             {
                 "title": f"{self.name}: to run it again by hand, sbatch {script.command([str(self.path)])}",
-                "options": script.directives([*given, "--requeue", script.signal(slurm)]),
+                "options": script.directives(given),
                 "setup": "\n".join(script.setup(slurm)),
                 "run": script.command([str(self.work.absolute())]),
                 "wait": str(slurm.wait),
@@ -105,6 +107,21 @@ def training(run: Any, *, trainer: Mapping[str, Any], command: Sequence[str]) ->
     )
 
 
+def sampling(slurm: Slurm, *, work: Path, device: str, command: Sequence[str], dry: bool) -> Request:
+    """The job that makes the file or the folder `work`; its own folder lies beside a file, or in the folder."""
+    return Request(
+        template="sample",
+        name=f"sample {work.name}",
+        folder=work.with_name(f"{work.stem}.{FOLDER}") if work.suffix else work / FOLDER,
+        work=work,
+        command=(str(Path(command[0]).absolute()), *command[1:]),
+        size=Size(gpus=int(device.startswith("cuda"))),
+        slurm=slurm,
+        dry=dry,
+        look="scontrol show job JOB",
+    )
+
+
 def hand_over(requests: Sequence[Request]) -> None:
     """Submit the jobs and say how to follow them, or only show their scripts.
 
@@ -130,7 +147,7 @@ def hand_over(requests: Sequence[Request]) -> None:
             continue
         log.say(f"job {number}: {request.name}, {where}; script {request.folder / SCRIPT}")
         log.say(f"  log     tail -F {script.command([str(request.folder / f'{number}.out')])}")
-        log.say(f"  state   {request.look}")
+        log.say(f"  state   {request.look.replace('JOB', number)}")
         log.say(f"  cancel  scancel {number}")
 
 
