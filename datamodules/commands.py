@@ -85,6 +85,19 @@ def check(given: Mapping[str, Any], takes: signature.Signature, *, name: str) ->
             raise ConfigError(f"{key} is empty; add {key}=VALUE ({name} needs it)")
 
 
+def defaults(takes: signature.Signature) -> dict[str, Any]:
+    """The defaults of the arguments that have one, without importing what they are of."""
+    given = {name: argument.default for name, argument in takes.arguments.items()}
+    return {name: literal(default) for name, default in given.items() if default is not None}
+
+
+def literal(node: ast.expr) -> Any:
+    """What is written in a source: a literal, or a product of them."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return literal(node.left) * literal(node.right)
+    return ast.literal_eval(node)
+
+
 def described(called: Callable[..., Any]) -> list[str]:
     """What a function does, and its arguments with their defaults, a line each."""
     defaults = {name: argument.default for name, argument in inspect.signature(called).parameters.items()}

@@ -17,10 +17,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
-    """One argument: its annotation as written, and whether it has no default."""
+    """One argument: its annotation and its default as written, and whether it has none."""
 
     annotation: ast.expr | None
     required: bool
+    default: ast.expr | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,9 @@ def _of_function(module: str, node: ast.FunctionDef, *, bound: bool) -> Signatur
     defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
     pairs = [*zip(positional, defaults, strict=True)][bound:]
     pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-    arguments = {arg.arg: Argument(annotation=arg.annotation, required=value is None) for arg, value in pairs}
+    arguments = {
+        arg.arg: Argument(annotation=arg.annotation, required=value is None, default=value) for arg, value in pairs
+    }
     return Signature(module=module, arguments=arguments, open=node.args.kwarg is not None)
 
 

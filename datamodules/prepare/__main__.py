@@ -1,6 +1,7 @@
 """Prepare a dataset: `python -m datamodules.prepare step=NAME key=value ...`.
 
-The keys of a step are the arguments of its function; names and types are checked before it is imported.
+The keys of a step are the arguments of its function; names and types are checked before it is imported. With
+`run.submit=slurm` it becomes an array of jobs over the shards that are missing, and nothing is done here.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules import commands
 from dit_video import config, log, signature
 from dit_video.errors import ConfigError
+from dit_video.slurm import array
+from dit_video.slurm.settings import Slurm
 
 CONF = Path(__file__).parents[2] / "conf"
+DEBUG = "run.debug"
+RUN = re.compile(r"\+{0,2}run[./](submit\b|dry=|debug=)")
 
 
 def steps() -> dict[str, str]:
@@ -47,7 +54,9 @@ def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) 
         matched = re.fullmatch(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", item, flags=re.DOTALL)
         if matched is None or matched[1] == "step" or matched[1].startswith("hydra."):
             found.append(item)
-        elif matched[1] != "run.debug":
+        elif RUN.match(item):
+            found += config.rewrite([item], conf=CONF, name="prepare") if matched[1] != DEBUG else []
+        else:
             key, value = matched.groups()
             if key.split(".")[0] not in takes.arguments:
                 raise ConfigError(f"there is no {key} in step={step}; {config.nearest(key, takes.arguments)}")
@@ -65,10 +74,55 @@ def show_help(known: Mapping[str, str], arguments: Sequence[str]) -> None:
     log.say("\n".join(commands.described(commands.function(known[chosen(arguments, known)]))))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A step with what is set of it, what is not, and the command line."""
+
+    step: str
+    settings: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    arguments: Sequence[str]
+
+
+def job_of(cfg: DictConfig) -> Slurm | None:
+    """What SLURM is to be told, if the step is to be a job; ConfigError for settings of one that is not."""
+    raw = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(raw, dict)
+    run = {"run": raw["run"]}
+    config.check_groups(run, conf=CONF, name="prepare")
+    config.check(run)
+    if not (given := raw["run"].get("submit")):
+        if raw["run"]["dry"]:
+            raise ConfigError("run.dry=true shows the script of a job; add run.submit=slurm, or leave it out")
+        return None
+    return Slurm(**{key: value for key, value in given.items() if key != "_target_"})
+
+
+def stage(asked: Asked, slurm: Slurm) -> array.Stage:
+    """The array that does the step, its settings and inputs checked."""
+    from datamodules.prepare import extent
+
+    if "part" in asked.settings:
+        raise ConfigError("part= is what the elements of the array are told; leave it out, or leave run.submit out")
+    found = extent.STEPS[asked.step]({**asked.defaults, **asked.settings})
+    paths = [Path(value).absolute() for value in asked.settings.values() if isinstance(value, str)]
+    return array.Stage(
+        name="-".join([asked.step, *found.name.split("/")]).rstrip("-"),
+        dataset=found.dataset,
+        command=("-m", "datamodules.prepare", *asked.arguments),
+        shards=found.shards,
+        missing=found.missing,
+        ended=found.ended,
+        parted=found.parted,
+        mounts=tuple(path for path in paths if path.exists()),
+        slurm=slurm,
+    )
+
+
 def main(arguments: Sequence[str]) -> None:
     """Compose the settings and do the step; a user's mistake is one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    debug = "run.debug=true" in arguments
+    debug = f"{DEBUG}=true" in arguments
     with config.one_line(debug=debug):
         known = steps()
         if {"--help", "-h"} & set(arguments):
@@ -89,6 +143,11 @@ def main(arguments: Sequence[str]) -> None:
                 settings = {str(key): value for key, value in node.items() if key != "_target_"}
                 commands.check(settings, takes, name=f"step={step}")
                 log.setup()
+                if (slurm := job_of(cfg)) is not None:
+                    given = [item for item in arguments if not RUN.match(item) or item.startswith(DEBUG)]
+                    asked = Asked(step=step, settings=settings, defaults=commands.defaults(takes), arguments=given)
+                    array.hand_over(stage(asked, slurm), dry=cfg.run.dry)
+                    return
                 hydra.utils.get_method(known[step])(**settings)
 
         sys.argv[1:] = overrides

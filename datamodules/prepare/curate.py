@@ -36,68 +36,23 @@ quarantine/000000.parquet, a row for what was not kept, and quarantine/ignored.p
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datamodules.files import storage
 from datamodules.prepare import store, workers
 from datamodules.prepare.curation import parts
-from datamodules.prepare.curation.borders import Borders
-from datamodules.prepare.curation.clip import Found, Rules, first_picture, samples
-from datamodules.prepare.curation.cuts import Cuts
-from datamodules.prepare.curation.schema import FORMAT, MAKING, index_schema, quarantine_schema
-from datamodules.prepare.curation.sources import Source, find_sources, written
+from datamodules.prepare.curation.clip import Found, first_picture, samples
+from datamodules.prepare.curation.dealing import Shard, check, finished, plan
+from datamodules.prepare.curation.schema import index_schema, quarantine_schema
+from datamodules.prepare.curation.sources import Source, written
 from datamodules.prepare.curation.tally import report
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
-from dit_video.media.probe import Limits
-from dit_video.seeds import rng
 
-LEAST_SHARDS = 8
-LEAST_LONGEST = 16
-WORST = 51  # crf of H.264
 LEAK = 1 << 30  # bytes by which a process may grow over its sources before it is replaced
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """What one shard is made of."""
-
-    number: int
-    folder: Path
-    dataset: Path
-    sources: tuple[Source, ...]
-    rules: Rules
-    plan: str
-
-    def table(self, kind: str) -> Path:
-        """Its table of the index or the quarantine."""
-        return self.dataset / kind / f"{self.number:06d}.parquet"
-
-    def making(self) -> Path:
-        """Where its parts are kept until it is whole."""
-        return self.dataset / MAKING / f"{self.plan[:16]}-{self.number:06d}"
-
-
-def plan_of(sources: Sequence[Source], rules: Rules, folder: Path, shard_samples: int) -> str:
-    """A hash over everything that decides what the shards hold, but the files' contents."""
-    listing = [(source.path, source.caption, size_of(folder / source.path)) for source in sources]
-    text = json.dumps([FORMAT, shard_samples, asdict(rules), listing], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, -1 where it cannot be had."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def curate_shard(shard: Shard, skip: Mapping[str, str], report: workers.Report) -> None:
@@ -202,17 +157,6 @@ def shard_members(
             yield sample.members(key)
 
 
-def finished(shard: Shard) -> bool:
-    """Whether a shard stands already; DataError where it stands with other contents."""
-    about = store.metadata(shard.table("index"))
-    if about is not None and about.get("plan") != shard.plan:
-        raise DataError(
-            f"dataset={shard.dataset} was curated from other files or with other settings; "
-            "choose another dataset=DIR, or delete this one"
-        )
-    return about is not None
-
-
 def curate(
     *,
     source: str,
@@ -257,49 +201,39 @@ def curate(
         max_frames: most frames of a file accepted.
         max_file_seconds: longest file accepted.
     """
-    folder, target = Path(source), Path(dataset)
-    if not storage.is_local(dataset):
-        raise DataError(f"dataset={dataset} must be a folder; when it is finished, copy it to where it is served from")
-    if not 0 < min_seconds <= max_seconds < float("inf"):
-        raise DataError(
-            f"min_seconds={min_seconds:g} must be above 0 and at most max_seconds={max_seconds:g}, and that a number"
-        )
-    if longest is not None and longest < LEAST_LONGEST:
-        raise DataError(f"longest={longest} must be at least {LEAST_LONGEST} pixels, or null for sizes as they are")
-    least = {"shard_samples": (shard_samples, 1), "workers": (workers or 0, 0), "cut_threshold": (cut_threshold, 0)}
-    least |= {"crf": (crf, 0), "file_seconds": (file_seconds, 1), "memory_gb": (memory_gb, 1)}
-    for key, (value, low) in least.items():
-        if not value >= low:  # nor for a NaN
-            raise ConfigError(f"{key}={value:g} must be at least {low}")
-    if crf > WORST:
-        raise ConfigError(f"crf={crf} must be at most {WORST}")
-    cuts = Cuts(threshold=cut_threshold)
-    rules = Rules(
+    check(workers=workers, file_seconds=file_seconds, memory_gb=memory_gb)
+    planned = plan(
+        source=source,
+        dataset=dataset,
+        captions_csv=captions_csv,
         max_seconds=max_seconds,
         min_seconds=min_seconds,
+        cut_threshold=cut_threshold,
+        fades=fades,
+        crop_borders=crop_borders,
         crf=crf,
-        limits=Limits(pixels=max_pixels, frames=max_frames, seconds=max_file_seconds),
         longest=longest,
-        cuts=cuts if fades else replace(cuts, fades=None),
-        borders=Borders(crop=crop_borders),
+        shard_samples=shard_samples,
+        max_pixels=max_pixels,
+        max_frames=max_frames,
+        max_file_seconds=max_file_seconds,
     )
-    sources, ignored = find_sources(folder, Path(captions_csv) if captions_csv else None)
-    shards = deal(sources, rules, folder=folder, dataset=target, shard_samples=shard_samples)
+    shards, target = planned.shards, Path(dataset)
     numbers = set(store.share(part, [shard.number for shard in shards]))
     writable(target)
     mine = [shard for shard in shards if shard.number in numbers]
     todo = [shard for shard in mine if not finished(shard)]
-    log.say(
-        f"curating {len(sources)} files into {len(shards)} shards of {target} ({len(mine) - len(todo)} done already)"
-    )
+    files = sum(len(shard.sources) for shard in shards)
+    log.say(f"curating {files} files into {len(shards)} shards of {target} ({len(mine) - len(todo)} done already)")
     make(todo, processes=workers, seconds=file_seconds, memory_gb=memory_gb)
-    missing = [shard.number for shard in shards if not finished(shard)]
+    missing = sorted({shard.number for shard in shards} - store.standing(target / "index"))
     if held := numbers.intersection(missing):
         log.say(f"shards in the hands of another process: {len(held)}, the first {min(held):06d}; let it finish")
+        store.begin_again()
     elif missing:
         log.say(f"part={part} is done; {len(missing)} shards of other parts are not, the first is {missing[0]:06d}")
-    else:
-        report(target, len(shards), ignored)
+    elif all(map(finished, shards)):
+        report(target, len(shards), planned.ignored)
 
 
 def writable(dataset: Path) -> None:
@@ -310,24 +244,6 @@ def writable(dataset: Path) -> None:
         raise ConfigError(f"dataset={dataset} cannot be made ({error.strerror}); choose another dataset=DIR") from error
     if not os.access(dataset, os.W_OK | os.X_OK):
         raise ConfigError(f"dataset={dataset} cannot be written to; choose another dataset=DIR, or change its rights")
-
-
-def deal(sources: Sequence[Source], rules: Rules, *, folder: Path, dataset: Path, shard_samples: int) -> list[Shard]:
-    """Deal the sources to shards of about equal size, shuffled by a generator keyed by their number."""
-    count = max(min(LEAST_SHARDS, len(sources)), -(-len(sources) // shard_samples))
-    order = rng(0, "curate", len(sources)).permutation(len(sources))
-    plan = plan_of(sources, rules, folder, shard_samples)
-    return [
-        Shard(
-            number=number,
-            folder=folder,
-            dataset=dataset,
-            sources=tuple(sources[i] for i in order[number::count]),
-            rules=rules,
-            plan=plan,
-        )
-        for number in range(count)
-    ]
 
 
 def make(todo: Sequence[Shard], *, processes: int | None, seconds: float, memory_gb: float) -> None:

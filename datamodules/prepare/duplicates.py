@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,25 +53,43 @@ def duplicates(*, dataset: str, distance: int = 8, image_distance: int = 6, sour
         source_distance: the same for clips of one source.
     """
     limits = {"distance": distance, "image_distance": image_distance, "source_distance": source_distance}
-    for key, bits in limits.items():
-        if not 0 <= bits <= near.MOST_BITS:
-            raise ConfigError(f"{key} must be from 0 to {near.MOST_BITS} bits, got {bits}")
+    check_limits(**limits)
     found = rows.load(dataset)
     folder = rows.home(found) / "scores" / NAME
     shards = [*rows.by_shard(found, ())]
-    about = rows.about(found, {}) | {key: str(bits) for key, bits in limits.items()}
-    if all(store.metadata(rows.table(folder, shard)) == about for shard in shards):
+    about = made_with(dataset, limits)
+    if known(folder, dataset, limits):
         log.say(f"the duplicates of {dataset} are known already -> {folder}")
         return
-    hashes, known = load_hashes(found)
-    log.say(f"comparing {int(known.any(axis=1).sum())} of {len(found)} samples; the others are flat")
-    result = compare(found, hashes, known, **limits)
+    hashes, telling = load_hashes(found)
+    log.say(f"comparing {int(telling.any(axis=1).sum())} of {len(found)} samples; the others are flat")
+    result = compare(found, hashes, telling, **limits)
     for shard in shards:
         write_shard(folder, shard, found=found, result=result, about=about)
     copies, groups = int(result.copy.sum()), int(result.group.max(initial=-1)) + 1
     log.say(f"{copies} of {len(found)} samples ({copies / len(found):.1%}) are copies, in {groups} groups -> {folder}")
     if copies:
         log.say(f"leave them out of training with datamodules.filter.{NAME}.copy=[null,0]")
+
+
+def check_limits(*, distance: int, image_distance: int, source_distance: int) -> None:
+    """ConfigError for a distance that two hashes cannot have, or that takes for ever."""
+    limits = {"distance": distance, "image_distance": image_distance, "source_distance": source_distance}
+    for key, bits in limits.items():
+        if not 0 <= bits <= near.MOST_BITS:
+            raise ConfigError(f"{key} must be from 0 to {near.MOST_BITS} bits, got {bits}")
+
+
+def made_with(dataset: str | Path, limits: Mapping[str, int]) -> dict[str, str]:
+    """Metadata of the sidecar's tables."""
+    fingerprint = str(index.describe(dataset)["fingerprint"])
+    return {store.FINGERPRINT: fingerprint} | {key: str(bits) for key, bits in limits.items()}
+
+
+def known(folder: Path, dataset: str | Path, limits: Mapping[str, int]) -> bool:
+    """Whether the sidecar in `folder` stands already, with these limits."""
+    shards, about = range(int(index.describe(dataset)["shards"])), made_with(dataset, limits)
+    return all(store.metadata(rows.table(folder, shard)) == about for shard in shards)
 
 
 def load_hashes(found: index.Index) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:

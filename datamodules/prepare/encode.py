@@ -25,8 +25,8 @@ from datamodules.dataset import index, sidecars
 from datamodules.dataset.buckets import Buckets, buckets
 from datamodules.loading.pixels import ClipLoader
 from datamodules.loading.tokens import parts
-from datamodules.prepare import rows, store
-from dit_video.errors import ConfigError, DataError
+from datamodules.prepare import extent, rows, store
+from dit_video.errors import DataError
 from dit_video.pipeline.load import device_of, load_vae, weights_hash
 from dit_video.pipeline.pretrained import absolute
 from dit_video.shapes import Compression
@@ -204,14 +204,12 @@ def encode_with(
     max_bad_fraction: float = 0.01,
 ) -> None:
     """Encode a dataset with a VAE at hand; as `encode`."""
-    kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-    if recipe.dtype not in kinds:
-        raise ConfigError(f"dtype={recipe.dtype} must be one of {', '.join(kinds)}")
+    extent.check_dtype(recipe.dtype)
     if isinstance(vae, torch.nn.Module):
         vae = vae.to(device).eval()
     loader = rows.reader(found, table_of(vae.compression, recipe.buckets), recipe.fps)
     folder = rows.home(found) / "latents" / name
-    job = Job(vae=vae, found=found, folder=folder, device=device, dtype=kinds[recipe.dtype])
+    job = Job(vae=vae, found=found, folder=folder, device=device, dtype=getattr(torch, recipe.dtype))
     stage = rows.Stage(
         found=found,
         folder=folder,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from datamodules.prepare.extent import check_model
 from dit_video.errors import ConfigError
 from dit_video.pipeline.load import weights_hash
 
@@ -124,9 +124,8 @@ def unit(features: Any) -> Tensor:
 
 def load(model: str, *, device: torch.device) -> ImageText:
     """The image-text model in a folder, or of a hub name; ConfigError where there is none."""
+    check_model(model)
     local = Path(model).exists()
-    if not local and (re.fullmatch(r"[\w.-]+/[\w.-]+", model) is None or Path(model).parent.is_dir()):
-        raise ConfigError(f"model={model} is no folder, and no name ORGANISATION/MODEL of the hub either")
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import cached_file, logging

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.dataset import index, sidecars
 from datamodules.dataset.buckets import Buckets, buckets
-from datamodules.prepare import rows, store
+from datamodules.prepare import extent, rows, store
 from datamodules.prepare.captions import check_name, sidecar_schema
 from datamodules.prepare.curation.sources import clean_caption
 from dit_video.errors import ConfigError, DataError
@@ -75,8 +75,7 @@ def recaption(
         max_bad_fraction: damaged share of the clips at which the step stops.
     """
     check_name(name, keep)
-    if max_tokens < 1:
-        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
+    extent.check_tokens(max_tokens)
     store.share(part, ())
     found = rows.load(dataset)
     kept = existing(found, keep) if keep else {}

@@ -19,9 +19,7 @@ from datamodules.dataset import index
 from datamodules.files import storage
 from datamodules.files.shards import Shards
 from datamodules.loading.guard import Guard
-from datamodules.loading.pixels import ClipLoader, fitting
 from datamodules.prepare import store
-from datamodules.prepare.reading import Reading, Rows
 from dit_video import log
 from dit_video.errors import ConfigError, DataError, UserError
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from datamodules.dataset.buckets import Buckets
     from datamodules.dataset.index import Index
+    from datamodules.loading.pixels import ClipLoader
 
     Pixels = NDArray[np.uint8]
 
@@ -57,9 +56,9 @@ class Stage(Generic[T]):
         folder: the sidecar; a shard is finished where it has its table.
         what: what becomes of a sample, as "encoded".
         read: pixels of a row; in workers.
-        make: results of videos of one size.
+        make: results of `batch` videos of one size.
         write: keeps the results of a shard, with the reasons of rows that are damaged.
-        batch: videos that `make` is given, at most.
+        batch: videos that `make` is given.
         workers: processes that read.
         max_bad_fraction: damaged share at which the step stops.
         guard: what a sample may cost a worker.
@@ -82,13 +81,12 @@ class Stage(Generic[T]):
     total: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(
-                f"batch must be at least 1 and max_bad_fraction from 0 to 1, got {self.batch}, {self.max_bad_fraction}"
-            )
+        check(batch=self.batch, max_bad_fraction=self.max_bad_fraction)
 
     def run(self, todo: Mapping[int, Sequence[int]]) -> Iterator[int]:
         """Do the rows of shards, but for shards that another process makes; yields rows as they are done."""
+        from datamodules.prepare.reading import Reading, Rows
+
         self.total = sum(map(len, todo.values()))
         ahead = max(2, -(-2 * self.batch // max(self.workers, 1)))
         source = Reading(
@@ -149,9 +147,11 @@ class Stage(Generic[T]):
                 yield from self.do(shape)
 
     def do(self, shape: tuple[int, ...]) -> Iterator[int]:
-        """Run the model over the videos of one size that wait."""
+        """Run the model over the videos of one size that wait, filled up by the last of them to a whole batch."""
         alike = self.waiting.pop(shape)
-        for row, result in zip(alike, self.make([*alike.values()]), strict=True):
+        videos = [*alike.values()]
+        results = self.make(videos + videos[-1:] * (self.batch - len(videos)))
+        for row, result in zip(alike, results[: len(alike)], strict=True):
             self.open[self.shard(row)].made[row] = result
             self.count(row)
             yield row
@@ -191,6 +191,12 @@ class Stage(Generic[T]):
         return int(self.found.shard[row])
 
 
+def check(*, batch: int, max_bad_fraction: float) -> None:
+    """ConfigError for a stage that cannot be."""
+    if batch < 1 or not 0 <= max_bad_fraction <= 1:
+        raise ConfigError(f"batch must be at least 1 and max_bad_fraction from 0 to 1, got {batch}, {max_bad_fraction}")
+
+
 def load(dataset: str) -> Index:
     """The index of a dataset to which a sidecar is written; ConfigError where it is on no disk of this machine."""
     if not storage.is_local(dataset):
@@ -228,6 +234,8 @@ def of_shard(found: Index, shard: int) -> range:
 
 def reader(found: Index, buckets: Buckets, fps: float) -> ClipLoader:
     """The reader of a dataset's pixels in the buckets of a table, at `fps`."""
+    from datamodules.loading.pixels import ClipLoader, fitting
+
     return ClipLoader(index=found, shards=Shards(), shapes=fitting(found, buckets, fps), fps=fps, seed=0)
 
 
@@ -240,18 +248,21 @@ def about(found: Index, damaged: Mapping[int, str]) -> dict[str, str]:
 def finish(stage: Stage[Any], rows: Sequence[int], *, part: str, what: str, rest: str) -> None:
     """Do the shards of a part that are missing, and say what stands now; `rest` tells of samples not in `rows`."""
     shards = by_shard(stage.found, rows)
-    todo = {shard: shards[shard] for shard in store.share(part, [*shards]) if not table(stage.folder, shard).is_file()}
+    standing = store.standing(stage.folder)
+    todo = {shard: shards[shard] for shard in store.share(part, [*shards]) if shard not in standing}
     total = sum(map(len, todo.values()))
     log.say(
         f"{what}: {total} of {len(rows)} samples in {len(todo)} of {len(shards)} shards are to do -> {stage.folder}"
     )
     done = sum(1 for _ in log.progress(stage.run(todo), what=what, total=total, unit="clip"))
-    missing = [shard for shard in shards if not table(stage.folder, shard).is_file()]
+    missing = sorted(set(shards) - store.standing(stage.folder))
     log.say(f"{done - stage.bad} {stage.what} now, {stage.bad} damaged; {rest}")
     if missing:
         mine = [shard for shard in missing if shard in todo]
         whose = f"{len(mine)} of them in the hands of another process" if mine else "those of other parts"
         log.say(f"{len(missing)} of {len(shards)} shards are still missing, {whose}; training needs all of them")
+        if mine:
+            store.begin_again()
         return
     bad = damaged(stage.folder, shards)
     names = ", ".join([*bad][:3]) + (", ..." if len(bad) > 3 else "")

@@ -24,7 +24,7 @@ from datamodules.dataset import index, sidecars
 from datamodules.files.shards import Shards
 from datamodules.loading.guard import Guard
 from datamodules.loading.pixels import VIDEO, reduced
-from datamodules.prepare import rows, store
+from datamodules.prepare import extent, rows, store
 from datamodules.prepare.imagetext import ImageText, Preparation, load
 from dit_video.errors import ConfigError
 from dit_video.media.image import read_image
@@ -194,12 +194,7 @@ def score(
         part: i/n does the shards with number % n == i alone, for several machines.
         max_bad_fraction: damaged share of the clips at which the step stops.
     """
-    if not name.isidentifier() or name == "duplicates":
-        raise ConfigError(f"name={name} cannot name these scores; use letters and digits, and not duplicates")
-    if frames < 1:
-        raise ConfigError(f"frames must be at least 1, got {frames}")
-    if captions is None and not prompts and head is None:
-        raise ConfigError("there is nothing to score; give captions=NAME, prompts.NAME=TEXT or head=FILE")
+    extent.check_score(name=name, frames=frames, captions=captions, prompts=prompts, head=head)
     store.share(part, ())
     found = rows.load(dataset)
     texts = None if captions is None else sidecars.load_captions(found, captions)

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from dit_video import log
 from dit_video.errors import ConfigError, DataError
+from dit_video.signals import REQUEUE
+from dit_video.slurm.submit import inside
 
 if TYPE_CHECKING:
     import pyarrow
@@ -133,6 +135,19 @@ def share(part: str | None, shards: Sequence[int]) -> list[int]:
     return [shard for shard in shards if shard % int(matched[2]) == int(matched[1])]
 
 
+def standing(folder: Path) -> set[int]:
+    """Numbers of the shards of which a folder has the table: they are finished."""
+    with suppress(FileNotFoundError):
+        return {int(entry.name[:-8]) for entry in os.scandir(folder) if re.fullmatch(r"\d{6,}\.parquet", entry.name)}
+    return set()
+
+
+def begin_again() -> None:
+    """Some shards are in the hands of another process: an element of an array goes back into the queue for them."""
+    if inside():
+        raise SystemExit(REQUEUE)
+
+
 def sha256(data: bytes) -> str:
     """Hash of bytes, as in the indices."""
     return hashlib.sha256(data).hexdigest()
@@ -191,13 +206,22 @@ def agree(path: Path, recipe: Mapping[str, Any], *, skip: Sequence[str] = (), wo
         if not path.is_file():
             write_json(path, recipe)
             return
+    hold(path, recipe, skip=skip, words=words)
+
+
+def hold(
+    path: Path, recipe: Mapping[str, Any], *, skip: Sequence[str] = (), words: Mapping[str, str] | None = None
+) -> None:
+    """Hold entries of a recipe against the one that stands, if one does; as `agree`."""
+    if not path.is_file():
+        return
     try:
         saved = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}; delete {path.parent}, or choose another name=NAME") from error
     for key in sorted(set(recipe) - set(skip)):
         if saved.get(key, recipe[key] if key == FINGERPRINT else None) != recipe[key]:
-            what = words.get(key, f"{key}={recipe[key]} was {saved.get(key)}")
+            what = (words or {}).get(key, f"{key}={recipe[key]} was {saved.get(key)}")
             raise ConfigError(f"{path.parent} was made otherwise: {what}; choose another name=NAME, or delete it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 from collections import Counter
@@ -15,6 +16,8 @@ from datamodules.prepare.curation.schema import FORMAT, MAKING, quarantine_schem
 from datamodules.prepare.curation.sources import Ignored, written
 from dit_video import log
 from dit_video.errors import DataError
+
+DATASET = "dataset.json"
 
 
 def summary(dataset: Path, shards: int) -> dict[str, Any]:
@@ -51,7 +54,14 @@ def summary(dataset: Path, shards: int) -> dict[str, Any]:
 
 
 def report(dataset: Path, shards: int, ignored: Sequence[Ignored]) -> None:
-    """Write dataset.json and say what came out."""
+    """Write dataset.json and say what came out; of processes that end at once, one after the other."""
+    with store.alone(dataset / DATASET):
+        about = write(dataset, shards, ignored)
+    say(dataset, about, ignored)
+
+
+def write(dataset: Path, shards: int, ignored: Sequence[Ignored]) -> dict[str, Any]:
+    """Write quarantine/ignored.parquet and dataset.json, unless that stands as it is to be; what it says."""
     import pyarrow.parquet as pq
 
     about = summary(dataset, shards)
@@ -63,9 +73,19 @@ def report(dataset: Path, shards: int, ignored: Sequence[Ignored]) -> None:
     none = {"start_seconds": float("nan"), "seconds": float("nan"), "thumbnail": None}
     table = dataset / "quarantine" / "ignored.parquet"
     store.write_table(table, [row | none for row in rows], schema=quarantine_schema())
-    store.write_json(dataset / "dataset.json", {**about, "ignored": len(rows)})
+    about["ignored"] = len(rows)
+    if not stands(dataset / DATASET, about):
+        store.write_json(dataset / DATASET, about)
     shutil.rmtree(dataset / MAKING, ignore_errors=True)
-    say(dataset, about, ignored)
+    return about
+
+
+def stands(path: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a file says this already."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")) == about)
+    except (OSError, ValueError):
+        return False
 
 
 def say(dataset: Path, about: Mapping[str, Any], ignored: Sequence[Ignored]) -> None:

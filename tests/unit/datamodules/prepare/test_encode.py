@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from datamodules.prepare import encode, rows
 from datamodules.prepare.encode import Recipe, encode_with, tails_of, weights_hash
 from datamodules.prepare.rows import reader
 from dit_video.errors import ConfigError, DataError
+from dit_video.models.vae import VAE
 from dit_video.pipeline.load import load_vae
 from dit_video.shapes import Compression
 from tests.fakes.fake.published import saved
+from tests.fakes.fake.saved import VAE_SIZE, lively
 
 SIZES = ["17x32x48", "17x48x32", "9x32x32", "1x32x48", "1x48x32"]
 RECIPE = Recipe(vae="fake", buckets={"sizes": SIZES, "patch": 1}, fps=12.0, dtype="float32")
@@ -66,6 +69,19 @@ def test_clip_and_tails_are_encodings_of_the_pixels(dataset: Path) -> None:
         assert sorted(tensors) == sorted(["clip", *(f"tail{tail}" for tail in tails)])
         for tail in tails:
             assert torch.allclose(tensors[f"tail{tail}"], Pool(2.0).encode(video[:, :, 4 * tail :])[0], atol=1e-6)
+
+
+def test_what_a_clip_becomes_does_not_depend_on_the_clips_beside_it(dataset: Path) -> None:
+    found, recipe, shards = index.load(dataset), replace(RECIPE, vae="small"), Path("latents")
+    torch.manual_seed(0)
+    vae = lively(VAE(**VAE_SIZE))
+    encode_with(vae, found, recipe, name="whole", batch=4, device=CPU, workers=0)
+    for at in range(3):
+        encode_with(vae, found, recipe, name="parts", batch=4, device=CPU, workers=0, part=f"{at}/3")
+    tars = sorted(path.name for path in (dataset / shards / "whole").glob("*.tar"))
+    assert len(tars) == 8
+    for name in tars:
+        assert (dataset / shards / "whole" / name).read_bytes() == (dataset / shards / "parts" / name).read_bytes()
 
 
 def test_a_rerun_encodes_only_what_is_missing(dataset: Path) -> None:

@@ -41,7 +41,8 @@ class Sums:
 
     def make(self, videos: list[np.ndarray]) -> list[int]:
         assert len({video.shape for video in videos}) == 1
-        self.batches.append(len(videos))
+        assert len(videos) == self.stage.batch, "a kernel rounds otherwise at another size"
+        self.batches.append(len({id(video) for video in videos}))  # the last one fills it up
         return [int(video.sum()) for video in videos]
 
     def write(self, shard: int, made: dict[int, int], damaged: dict[int, str]) -> None:
