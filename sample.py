@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONF = Path(__file__).parent / "conf"
-TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae", "run.submit.time")
+TEXTS = ("checkpoint", "prompt", "prompts", "image", "video", "out", "vae")
 COMMAND = "dit_video.pipeline.command.sample"
 ASKED = "dit_video.pipeline.command.asked"
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         if {"--help", "-h"} & set(arguments):
             log.say(f"{__doc__}\n{inspect.getdoc(hydra.utils.get_method(COMMAND))}")
             return
-        sys.argv[1:] = config.rewrite(arguments, conf=CONF, name="sample", texts=TEXTS)
+        sys.argv[1:] = config.rewrite(arguments, conf=CONF, name="sample", texts=[*TEXTS, *submit.texts(arguments)])
         hydra.main(config_path=str(CONF.resolve()), config_name="sample", version_base="1.3")(
             partial(run, arguments=arguments)
         )()

@@ -21,6 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dit_video.signals import LISTENER, STOPPING
+
+if __name__ == "__main__":
+    LISTENER.listen(*STOPPING)  # what follows takes seconds, in which a signal must not be lost, nor end a task
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,8 +34,7 @@ from omegaconf import DictConfig, OmegaConf
 from dit_video import config, launch, log
 from dit_video.config import sweep
 from dit_video.errors import ConfigError, DataError
-from dit_video.signals import LISTENER, STOPPING
-from dit_video.slurm import submit
+from dit_video.slurm import attempt, submit
 
 if TYPE_CHECKING:
     from dit_video.checkpoint import Progress
@@ -40,7 +44,6 @@ CONF = Path(__file__).parent / "conf"
 SETTINGS = "settings.yaml"
 PLAN = {"_target_": "dit_video.parallel.plan.Plan"}
 PATHS = ("run.dir", "run.name", "datamodules.dataset")
-TEXTS = ("run.submit.time",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with config.one_line(debug="run.debug=true" in arguments), tempfile.TemporaryDirectory() as hidden:
-        overrides = config.rewrite(arguments, conf=conf, name="train", texts=TEXTS, paths=PATHS)
+        overrides = config.rewrite(arguments, conf=conf, name="train", texts=submit.texts(arguments), paths=PATHS)
         several = not config.MULTIRUN.isdisjoint(arguments)
         command = Command(
             arguments=arguments, conf=conf, allowed=allowed, swept=swept_keys(overrides) if several else ()
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
         if command.jobs:
             submit.hand_over(command.jobs)
         for folder in dict.fromkeys(command.sweeps):
-            log.say(f"all of them: python -m dit_video.runs {folder}")
+            log.say(f"all of them: python -m dit_video.runs status {folder}")
 
 
 def swept_keys(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -91,6 +94,8 @@ def train(cfg: DictConfig, *, command: Command) -> None:
         resolved = config.resolve(cfg, conf=command.conf, allowed=command.allowed)
         run = make(OmegaConf.create(resolved["run"]))
         raw = OmegaConf.to_container(cfg, resolve=False)
+        if run.plan or (run.submit is not None and not submit.inside()):
+            LISTENER.leave(*STOPPING)
         if run.plan:
             foresee(OmegaConf.create(resolved))
         elif run.submit is not None and not submit.inside():
@@ -122,6 +127,8 @@ def begin(resolved: Mapping[str, Any], *, raw: Any) -> None:
         LISTENER.listen(*STOPPING)
         fit(OmegaConf.create(resolved), raw=raw)
         return
+    if 0 in job.world.ranks:
+        attempt.note_requeued(run=job.dir)
     settings = OmegaConf.to_yaml(OmegaConf.create({"resolved": resolved, "raw": raw}))
     if code := launch.supervise(job, command=[sys.executable, sys.argv[0]], files={SETTINGS: settings}):
         raise SystemExit(code)
@@ -188,11 +195,13 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
 
     from dit_video import checkpoint
     from dit_video.callbacks import preempt
+    from dit_video.parallel import preflight
     from dit_video.pipeline import recipe
     from dit_video.seeds import seed_for
 
     log.quiet()
-    run = make(cfg.run)
+    run, accelerator = make(cfg.run), str(cfg.trainer.get("accelerator"))
+    look = preflight.begin(wanted=run.preflight, accelerator=accelerator, folder=Path(run.dir))
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
     trainer, plan = make_trainer(cfg)
     task.plan = plan
@@ -200,7 +209,11 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
         LISTENER.leave(*STOPPING)
     folder = Path(run.dir)
     with checkpoint.lock(folder) if trainer.global_rank == 0 else nullcontext():
+        if look is not None:
+            look.gather()
         join(trainer)
+        if look is not None:
+            look.together()
         found = checkpoint.latest(folder / "checkpoints", together=True)
         start = resume(found, cfg=cfg, raw=raw, fingerprint=datamodule.fingerprint)
         if start.samples_seen >= run.samples:

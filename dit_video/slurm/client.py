@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dit_video.errors import ClusterError
 
-SECONDS = 45.0  # for one call
+SECONDS = 30.0  # for one call
 WHOLE = {"SLURM_BITSTR_LEN": "0"}  # the numbers of an array's waiting elements are not cut off
 FIELD = re.compile(r"([A-Z][A-Za-z:/]*)=(.*?)(?=\s+[A-Z][A-Za-z:/]*=|\s*$)")
 ENDED = frozenset(
@@ -148,13 +148,14 @@ def parse(line: str) -> Job:
     fields = dict(FIELD.findall(line))
     element = fields.get("ArrayTaskId")
     number = fields["ArrayJobId"] if element else fields["JobId"]
+    reason = fields.get("Reason", "")
     output, script, nodes = (fields.get(key, "") for key in ("StdOut", "Command", "NodeList"))
     several = element is not None and not element.isdigit()
     return Job(
         id=number if element is None else f"{number}_[{element}]" if several else f"{number}_{element}",
         name=fields.get("JobName", ""),
         state=fields.get("JobState", ""),
-        reason="" if fields.get("Reason") in NOBODY else fields.get("Reason", ""),
+        reason="" if reason in NOBODY else reason.replace("_", " "),
         partition=fields.get("Partition", ""),
         nodes="" if nodes in NOBODY else nodes,
         restarts=_number(fields.get("Restarts")),

@@ -10,53 +10,61 @@ from dit_video.slurm.client import Job, Partition
 from dit_video.slurm.script import Size
 from dit_video.slurm.settings import Slurm
 
-NEVER = re.compile(r"Partition(Time|Node)Limit|PartitionConfig|BadConstraints|Invalid|NotAllowed|PerJob|Wall")
-SAID = (
-    (r"partition name|partition is|Invalid partition", ("partition",)),
+NEVER = re.compile(
+    r"Partition(Time|Node)Limit|PartitionConfig|BadConstraints|can't use this partition|Invalid(Account|QOS)|PerJob"
+)
+SAID = (  # what SLURM says, and the keys that mend it
+    (r"partition name|Invalid partition", ("partition",)),
     (r"account", ("account", "partition")),
-    (r"qos", ("qos",)),
-    (r"time limit|--time|Time limit", ("time",)),
+    (r"time limit|--time|WallDuration", ("time",)),
+    (r"qos", ("qos", "partition")),
     (r"feature", ("constraint",)),
-    (r"gres|GRES", ("gpus",)),
-    (r"Memory|memory", ("memory",)),
+    (r"gres", ("gpus",)),
+    (r"memory", ("memory",)),
     (r"node name", ("exclude",)),
-    (r"configuration is not available|More processors|Node count|node count", ("gpus", "cpus", "memory", "constraint")),
+    (r"configuration is not available|more processors|node count", ("gpus", "cpus", "memory", "constraint")),
 )
 
 
 def of(error: ClusterError, slurm: Slurm, *, size: Size) -> ClusterError:
     """What sbatch's complaint means for the settings; another one is as it was."""
-    said = str(error).removeprefix("sbatch failed: ")
-    keys = next((keys for pattern, keys in SAID if re.search(pattern, said)), ())
-    if said == str(error) or not keys:
+    said = str(error).removeprefix("sbatch failed: ").removeprefix("Batch job submission failed: ")
+    if said == str(error) or (hint := _hint(said, slurm, size=size)) is None:
         return error
-    named = [f"run.submit.{key}" for key in keys]
-    given = [f"{key}={value}" for key, value in zip(named, (getattr(slurm, key) for key in keys), strict=True) if value]
-    if "gpus" in keys:
-        given = [f"{size.nodes} node(s) with {size.tasks} rank(s) and {slurm.gpus or size.gpus} GPU(s) each", *given]
-        named = ["trainer.num_nodes", "trainer.devices", *named]
-    offered = f", one of {', '.join(item.name for item in client.partitions())}" if keys == ("partition",) else ""
-    asked = f" ({', '.join(given)})" if given else ""
-    return ClusterError(f"SLURM refuses the job{asked}: {said}; set {' or '.join(named)}{offered}")
+    return ClusterError(f"SLURM refuses the job: {said}; {hint}")
 
 
 def never(job: Job, slurm: Slurm, *, size: Size) -> ClusterError | None:
     """Why a job that SLURM has taken would wait for ever; None where its turn may come."""
-    if job.state == "FAILED" or (job.state == "PENDING" and NEVER.search(job.reason)):
-        found = next((item for item in client.partitions() if item.name == job.partition), None)
-        if job.reason == "PartitionNodeLimit" and found is not None and (size.least or size.nodes) <= found.most:
-            return None  # some are down
-        return ClusterError(
-            f"{_why(job, found, slurm, size=size)}; SLURM would not start it ({job.reason}): not submitted"
-        )
-    return None
+    if job.state not in {"FAILED", "PENDING"} or not NEVER.search(job.reason):
+        return None
+    found = next((item for item in client.partitions() if item.name == job.partition), None)
+    if job.reason == "PartitionNodeLimit" and found is not None and (size.least or size.nodes) <= found.most:
+        return None  # some are down
+    why = _hint(job.reason, slurm, size=size) or _why(job, found, slurm, size=size)
+    return ClusterError(f"SLURM would never start the job ({job.reason}), so it is taken back: {why}")
+
+
+def _hint(said: str, slurm: Slurm, *, size: Size) -> str | None:
+    """Which settings mend what SLURM says, and what they are."""
+    keys = next((keys for pattern, keys in SAID if re.search(pattern, said, flags=re.IGNORECASE)), None)
+    if keys is None:
+        return None
+    named = [f"run.submit.{key}" for key in keys]
+    given = [f"{key}={value}" for key, value in zip(named, (getattr(slurm, key) for key in keys), strict=True) if value]
+    if "cpus" in keys:
+        given = [f"{size.nodes} node(s) with {size.tasks} rank(s) and {slurm.gpus or size.gpus} GPU(s) each", *given]
+        named = ["trainer.num_nodes", "trainer.devices", *named]
+    offered = f", one of {', '.join(item.name for item in client.partitions())}" if keys == ("partition",) else ""
+    asked = f" (now {', '.join(given)})" if given else ""
+    return f"change {', '.join(named)}{offered}{asked}"
 
 
 def _why(job: Job, partition: Partition | None, slurm: Slurm, *, size: Size) -> str:
     if partition is not None and minutes(job.time_limit) > minutes(partition.time):
         return (
             f"run.submit.time={slurm.time} is over the limit of partition {partition.name}, {partition.time}; "
-            "lower it, as the run goes on after it, or choose another run.submit.partition"
+            "lower it: the run goes on in the same job when its time is over; or choose another run.submit.partition"
         )
     if partition is not None and (size.least or size.nodes) > partition.most:
         return (

@@ -8,6 +8,8 @@ from typing import Literal
 
 from dit_video.errors import ConfigError
 
+TEXTS = ("account", "partition", "qos", "constraint", "time", "memory", "exclude", "container", "python")
+"""Settings that are taken letter by letter: node[1-3] and 1:00:00 need no quotes on the command line."""
 TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|UNLIMITED|INFINITE)", flags=re.IGNORECASE)
 MEMORY = re.compile(r"\d+[KMGT]?B?", flags=re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z_]\w*")

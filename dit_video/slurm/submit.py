@@ -21,7 +21,7 @@ from dit_video.launch.shared import ATTEMPT
 from dit_video.slurm import client, refusal, script
 from dit_video.slurm.client import Job
 from dit_video.slurm.script import Size
-from dit_video.slurm.settings import Slurm
+from dit_video.slurm.settings import TEXTS, Slurm
 
 FOLDER, SCRIPT, TABLE = "slurm", "job.sbatch", "jobs.jsonl"
 LOOKS = 4  # times that a new job is looked at, until SLURM has thought about it
@@ -77,6 +77,11 @@ class Request:
 def inside(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is part of a job: what is submitted does not submit itself."""
     return ATTEMPT in environment
+
+
+def texts(arguments: Sequence[str]) -> list[str]:
+    """Keys whose values are taken letter by letter, but for those that are set to null."""
+    return [key for name in TEXTS if f"{(key := f'run.submit.{name}')}=null" not in arguments]
 
 
 def size(slurm: Slurm, *, trainer: Mapping[str, Any]) -> Size:
