@@ -30,12 +30,13 @@ def main(arguments: Sequence[str]) -> None:
     for name in wanted:
         began = time.time()
         log.say(f"--- {name}")
-        figures = named[name]()
-        minutes = round((time.time() - began) / 60, 1)
-        if name == "slurm":
-            table.write_slurm(results.merge(name, figures, minutes=minutes))
-        else:
-            table.write(results.merge("soak", figures, minutes=minutes))
+        if figures := named[name]():
+            table.write(results.merge("soak", figures, minutes=round((time.time() - began) / 60, 1)))
+
+
+def jobs(figures: Mapping[str, Mapping[str, Any]], minutes: float) -> None:
+    """Write down a trial under SLURM, in a file and a table of their own."""
+    table.write_slurm(results.merge("slurm", figures, minutes=minutes))
 
 
 def settings(arguments: Sequence[str]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def sections(folder: Path, given: Mapping[str, str]) -> dict[str, Callable[[], d
         "signals": lambda: {"signals": sweeps.signals(folder)},
         "not_finite": lambda: {"not_finite": sweeps.not_finite(folder)},
         "goodput": lambda: {"goodput": goodput.measure(folder, data(), minutes=float(given["minutes"]))},
-        "slurm": lambda: slurm.measure(folder, data, only=[part for part in given["trials"].split(",") if part]),
+        "slurm": lambda: slurm.measure(folder, data, only=given["trials"].split(","), keep=jobs),
     }
 
 

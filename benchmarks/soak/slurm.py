@@ -31,6 +31,7 @@ SMALL = (*TINY, f"run.samples={STEPS * 4}", "run.every_samples=16")
 NODES = ("trainer=cpu", "trainer.num_nodes=2")
 FOUR = ("trainer=cpu2", "trainer.num_nodes=2")
 Fault = Callable[[Submitted], None]
+Keep = Callable[[dict[str, dict[str, Any]], float], None]  # figures by trial, and minutes
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,26 @@ class Trial:
     run: Callable[[Path], dict[str, Any]]
 
 
-def measure(folder: Path, data: Callable[[], Path], *, only: Sequence[str] = ()) -> dict[str, Any]:
-    """All trials one after the other; `only` some, by a part of their names."""
+def measure(folder: Path, data: Callable[[], Path], *, only: Sequence[str] = ("",), keep: Keep) -> dict[str, Any]:
+    """All trials one after the other, or those with a part of `only` in their names; `keep` takes each as it ends."""
     base = folder / "slurm"
     shutil.rmtree(base, ignore_errors=True)
     oracle = base / "oracle"
     oracle.mkdir(parents=True)
     alone = forked.start(oracle, [*SMALL, "trainer=cpu2", WATCHED[0]], ranks=2)
     assert alone.returncode == 0, alone.stderr
-    wanted = [trial for trial in trials(oracle, data) if not only or any(part in trial.what for part in only)]
-    figures: dict[str, Any] = {}
+    wanted = [trial for trial in trials(oracle, data) if any(part in trial.what for part in only)]
     for number, trial in enumerate(wanted):
         left = sum(item.minutes for item in wanted[number:])
         log.say(f"slurm: {trial.what} ({number + 1} of {len(wanted)}; about {left:.0f} minutes left)")
+        began = time.time()
         try:
-            figures[trial.what] = trial.run(base / str(number))
+            figures = trial.run(base / str(number))
         except (AssertionError, StopIteration, subprocess.TimeoutExpired) as error:
-            figures[trial.what] = {"tried": 1, "right": 0, "why": str(error)[-2000:]}
-        log.say(f"slurm: {trial.what}: {figures[trial.what]}")
-    return figures
+            figures = {"tried": 1, "right": 0, "why": str(error)[-2000:]}
+        log.say(f"slurm: {figures}")
+        keep({trial.what: figures}, round((time.time() - began) / 60, 1))
+    return {}
 
 
 def trials(oracle: Path, data: Callable[[], Path]) -> list[Trial]:
@@ -72,7 +74,7 @@ def trials(oracle: Path, data: Callable[[], Path]) -> list[Trial]:
     return [
         Trial("nothing happens, two nodes of two ranks", 1.5, lambda folder: undisturbed(folder, data())),
         same("told to stop (scancel --signal=USR1)", 1.5, told),
-        Trial("time limit", 5.0, lambda folder: limit(folder, oracle)),
+        Trial("time limit", 7.0, lambda folder: limit(folder, oracle)),
         same("preempted by a job of higher priority, warned by USR1", 2.0, preempt),
         same("preempted by a job of higher priority, warned by SIGTERM", 2.0, preempt, warned=False),
         same("SIGKILL to one rank", 2.0, lambda job: os.kill(job.rank(), signal.SIGKILL)),
@@ -167,12 +169,12 @@ def cut(job: Submitted) -> None:
 
 def limit(folder: Path, oracle: Path) -> dict[str, Any]:
     """The time limit is reached three times: SLURM looks every 30 s, and warns as much earlier."""
-    more = ("run.submit.time='1'", "run.submit.grace=10")
+    more = ("run.submit.time=3", "run.submit.grace=90")
     with (
         Cluster(folder / "cluster", nodes=2) as cluster,
         submitted(cluster, folder / "run", [*SMALL, *NODES, *more], pace=PACE) as job,
     ):
-        job.restarted(TIMES, seconds=400)
+        job.restarted(TIMES, seconds=600)
         job.trained(1, since=job.history[-1].time)
         saved = len(list((job.run / "checkpoints").iterdir()))
         job.pace(0)

@@ -201,9 +201,9 @@ class Cluster:
         until(all_idle, seconds, what=f"{self.nodes} idle nodes", more=self.logs)
 
     def tell(self, job: str | int) -> str:
-        """What a job is and has written, and the logs."""
+        """The logs, what a job is, and what it has written."""
         about = self.job(job)
-        return f"{about}\n{tail(Path(about.get('StdOut', '')), lines=60)}\n{self.logs()}"
+        return f"{self.logs()}\n--- {about}\n{tail(Path(about.get('StdOut', '')), lines=60)}"
 
     def logs(self) -> str:
         """The last lines of all logs."""
