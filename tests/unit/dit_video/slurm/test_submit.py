@@ -1,0 +1,135 @@
+"""Jobs of a real SLURM, from the request to the log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake.cluster import Cluster
+
+from dit_video.config import Run
+from dit_video.errors import ClusterError, ConfigError
+from dit_video.slurm import client, submit
+from dit_video.slurm.script import Size
+from dit_video.slurm.settings import Slurm
+
+SAYS = "import os, sys; print('it says', sys.argv[1:], os.environ.get('A')); sys.exit(int(sys.argv[1]))"
+
+
+def request_in(folder: Path, code: int = 0, **settings: object) -> submit.Request:
+    """A job that says something, and ends with `code`."""
+    program = folder / "says.py"
+    program.write_text(SAYS, encoding="utf-8")
+    slurm = Slurm(**settings)  # type: ignore[arg-type]
+    return submit.sampling(
+        slurm, work=folder / "a b.mp4", device="cpu", command=[str(program), str(code), "x y"], dry=False
+    )
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_a_job_runs_and_its_exit_code_passes_on(
+    slurm: Cluster, tmp_path: Path, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = request_in(tmp_path, code, environment={"A": "it's"})
+    submit.hand_over([request])
+    row = json.loads((request.folder / submit.TABLE).read_text(encoding="utf-8"))
+    assert slurm.wait(row["job"], 60) == ("FAILED" if code else "COMPLETED")
+    job = client.job(row["job"])
+    assert job is not None
+    assert job.code == code
+    log = request.folder / f"{row['job']}.out"
+    assert f"it says ['{code}', 'x y'] it's" in log.read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    assert f"tail -F '{log}'" in said
+    assert f"scancel {row['job']}" in said
+    again = subprocess.run(["sbatch", "--parsable", row["script"]], capture_output=True, text=True, check=True)
+    slurm.wait(again.stdout.strip(), 60)
+    assert (request.folder / f"{again.stdout.strip()}.out").exists()
+
+
+def test_a_job_is_not_submitted_twice(slurm: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waiting, other = request_in(tmp_path, options=["--hold"]), tmp_path / "other"
+    other.mkdir()
+    submit.hand_over([waiting])
+    number = json.loads((waiting.folder / submit.TABLE).read_text(encoding="utf-8"))["job"]
+    with pytest.raises(ConfigError, match=rf"is job {number} already \(pending\); `scancel {number}`"):
+        submit.hand_over([waiting])
+    submit.hand_over([waiting, request_in(other)])
+    said = capsys.readouterr().out
+    assert f"is job {number} already" in said
+    client.cancel(number)
+    slurm.wait(json.loads((request_in(other).folder / submit.TABLE).read_text(encoding="utf-8"))["job"], 60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "said"),
+    [
+        ({"partition": "nope"}, Size(), r"run\.submit\.partition, one of main, high"),
+        ({"time": "3-0"}, Size(), r"run\.submit\.time=3-0 is over the limit of partition main"),
+        ({}, Size(nodes=9), r"trainer\.num_nodes=9 and partition main gives 3"),
+        ({}, Size(gpus=3), r"trainer\.devices.*3 GPU\(s\) each"),
+        ({"constraint": "h100"}, Size(), r"change run\.submit\.constraint"),
+    ],
+)
+def test_what_slurm_would_not_run_is_told_and_taken_back(
+    slurm: Cluster, tmp_path: Path, settings: dict[str, str], size: Size, said: str
+) -> None:
+    request = replace(request_in(tmp_path, **settings), size=size)
+    with pytest.raises(ClusterError, match=said) as caught:
+        submit.hand_over([request])
+    assert "\n" not in str(caught.value)
+    assert not [job for job in client.jobs() if job.script == request.path and not job.over]
+    assert not (request.folder / submit.TABLE).exists()
+
+
+def test_a_dry_run_shows_the_script_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit.hand_over([replace(request_in(tmp_path, options=["--hold"]), dry=True)])
+    text = capsys.readouterr().out
+    assert text.startswith("#!/bin/bash\n")
+    assert "#SBATCH --hold" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["says.py"]
+
+
+def test_a_variable_that_the_shell_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="this shell has no SOME_TOKEN"):
+        submit.hand_over([request_in(tmp_path, environment={"SOME_TOKEN": None})])
+
+
+@pytest.mark.parametrize("devices", ["auto", -1, "0,1"])
+def test_ranks_of_a_node_must_be_said(devices: object) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.devices=.* says nothing about the cluster's nodes"):
+        submit.size(Slurm(), trainer={"devices": devices})
+
+
+def test_the_size_follows_the_trainer() -> None:
+    assert submit.size(Slurm(min_nodes=1), trainer={"devices": 8, "num_nodes": 4, "accelerator": "gpu"}) == Size(
+        nodes=4, least=1, tasks=8, gpus=8
+    )
+    assert submit.size(Slurm(), trainer={"devices": [0, 1], "accelerator": "cpu"}) == Size(tasks=2)
+    with pytest.raises(ConfigError, match=r"min_nodes=3 is more than trainer\.num_nodes=2"):
+        submit.size(Slurm(min_nodes=3), trainer={"devices": 1, "num_nodes": 2})
+
+
+def test_a_training_has_its_scripts_in_its_folder(tmp_path: Path) -> None:
+    run = Run(name="a", dir=str(tmp_path / "r% s"), seed=0, samples=1, every_samples=1, submit=Slurm(signal="shell"))
+    request = submit.training(run, trainer={"devices": 2, "num_nodes": 2}, command=["train.py", "run.name=a"])
+    text = request.text()
+    assert request.path == tmp_path / "r% s/slurm/job.sbatch"
+    assert f'#SBATCH --output="{tmp_path}/r%% s/slurm/%j.out"' in text
+    assert "#SBATCH --signal=B:USR1@120" in text
+    assert "#SBATCH --requeue" in text
+    assert f"{Path.cwd() / 'train.py'} run.name=a" in text
+
+
+def test_letters_are_taken_as_they_are_but_null() -> None:
+    assert "run.submit.time" in submit.texts(["run.submit.time=90"])
+    assert "run.submit.time" not in submit.texts(["run.submit.time=null"])
+
+
+def test_a_job_does_not_submit_itself() -> None:
+    assert submit.inside({submit.ATTEMPT: "a"})
+    assert not submit.inside({})
