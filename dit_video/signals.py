@@ -27,9 +27,11 @@ class Listener:
             signal.signal(number, self.handle)
 
     def leave(self, *numbers: signal.Signals) -> None:
-        """Give these signals back to the system: nobody looks at the flag."""
+        """Give these signals back to the system: nobody looks at the flag. One that has come ends the process now."""
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+        if self.code and numbers:
+            os.kill(os.getpid(), numbers[0])
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Set the flag and return; a process forked from the one that listens is ended as ever."""

@@ -19,6 +19,7 @@ class Run:
     a plan that needs more than `memory_gb` * 10^9 bytes a process is a mistake.
     After a crash the run is started again at most `restarts` times without a new checkpoint (by default 3, for a lone
     process on a CPU 0: it has no parent then); no sign of life, or a step without an end, for `silence` seconds is one.
+    `preflight` tries devices and links before training; by default several GPUs, and tasks of SLURM, do.
     With `submit` it becomes a job of SLURM, and `dry` only shows its script.
     """
 
@@ -33,6 +34,7 @@ class Run:
     tflops: float | None = None
     memory_gb: float | None = None
     restarts: int | None = None
+    preflight: bool | None = None
     silence: float = 300.0
     submit: Slurm | None = None
     dry: bool = False

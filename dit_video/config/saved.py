@@ -24,6 +24,7 @@ MAY_DIFFER = Allowed(
         "run.every_samples",
         "run.restarts",
         "run.silence",
+        "run.preflight",
         "run.submit.*",
         "run.dry",
         "trainer.*",

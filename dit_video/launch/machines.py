@@ -14,6 +14,6 @@ def found(trainer: Mapping[str, Any], *, environment: Mapping[str, str] = os.env
     size, local = (int(environment.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     given, accelerator = trainer.get("devices") or "auto", str(trainer.get("accelerator"))
     asked = devices(given, accelerator=accelerator) if size and local else 0
-    if not asked or asked * int(trainer.get("num_nodes") or 1) == size:
+    if not asked or (asked == local and asked * int(trainer.get("num_nodes") or 1) == size):
         return {}
     return {"devices": local, "num_nodes": size // local}

@@ -25,8 +25,8 @@ Kind = Literal["mistake", "exception", "memory", "consequence", "node"]
 PEER = re.compile(
     r"closed by peer|reset by (the )?peer|Broken pipe|Connection refused|Connection timed out|was likely closed|"
     r"remote process exited|communicator was aborted|pair closure|Socket Timeout|Timed out waiting \d+ ?ms|"
-    r"wait timeout after|recvValue failed|sendBytes failed|collective operation timeout|failed to connect|"
-    r"Connection was closed",
+    r"wait timeout after|client socket has timed out|recvValue failed|sendBytes failed|collective operation timeout|"
+    r"failed to connect|Connection was closed",
     flags=re.IGNORECASE,
 )
 MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc", flags=re.IGNORECASE)

@@ -25,8 +25,9 @@ Elements of an array are requeued as ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -141,8 +142,11 @@ def unheard(kind: Kind, *, text: str, code: int) -> Cause:
     return Cause(rank=None, kind=kind, name=kind, text=text, code=code, time=time.time(), beat=BEGINNING)
 
 
-def note_requeued(folder: Path, *, run: Path) -> None:
+def note_requeued(*, run: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Write into the run's table which earlier starts of this job SLURM itself took back: they have no verdict."""
+    if shared.ATTEMPT not in environment:
+        return
+    folder = Path(environment[shared.ATTEMPT])
     job, _, start = folder.name.rpartition("-")
     noted = {row.get("start") for row in restarts.table(run) if row.get("job") == job}
     for number in range(int(start)):

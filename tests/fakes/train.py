@@ -9,6 +9,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parents[1])
 sys.path.insert(1, str(HERE))
 
+from dit_video.signals import LISTENER, STOPPING  # noqa: E402
+
+if __name__ == "__main__":
+    LISTENER.listen(*STOPPING)
+
 import train  # noqa: E402
 from dit_video.config import ALLOWED  # noqa: E402
 
