@@ -25,6 +25,7 @@ LAYERS = {
     "dit_video.evaluation.command": 6,
     "dit_video.evaluation": 4,
     "dit_video.page": 4,
+    "dit_video.runs": 4,
     "dit_video.provenance": 4,
     "dit_video.safety": 4,
     "dit_video.media": 4,

@@ -1,0 +1,155 @@
+"""How a run stands: decided from its lock, its sign of life, its failures, and what SLURM says of its jobs.
+
+- A lock that is held means a process that lives, except where the machine that held it is lost: a file server may keep
+  that for long. So from another machine a sign of life is asked for too.
+- A lock that is free means none that trains now: it may be between two attempts, wait in a queue, or have ended. Where
+  a mount has no locks, another machine's sign of life stands for it.
+- A process that ends by itself says how. One that is killed says nothing: it has a free lock and no end.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dit_video.runs import sign, text
+from dit_video.runs.record import Record
+from dit_video.slurm.client import Job
+
+Word = Literal["running", "queued", "requeued", "stopped", "done", "failed", "cancelled", "lost"]
+SILENT = 120.0  # seconds without a sign of life from another machine
+STILL = 300.0  # seconds without a step that are worth a word
+FAILED = frozenset({"FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A run's state in a word, why it is that, where it runs, and whether the process has completed a step."""
+
+    word: Word
+    why: str = ""
+    hosts: str = ""
+    started: bool = False
+
+
+def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
+    """The state of a run at `now`, with the jobs of it that SLURM knows."""
+    mine = [jobs[name] for name in record.jobs if name in jobs]
+    live = next((job for job in reversed(mine) if not job.over), None)
+    if (found := holding(record, live=live, now=now)) is not None:
+        return found
+    if live is not None and live.state == "PENDING":
+        return queued(record, live)
+    if record.complete:
+        return State(word="done")
+    if live is not None:
+        return State(word="running", why=f"job {live.id} is {live.state}, and starts or ends", hosts=live.nodes)
+    if (found := attempted(record, now=now)) is not None:
+        return found
+    return ended(record, mine[-1] if mine else None)
+
+
+def holding(record: Record, *, live: Job | None, now: float) -> State | None:
+    """The state where a process holds the lock, or shows that it lives on a mount without locks."""
+    own, lock, host = record.sign, record.lock, socket.gethostname()
+    newer = lock is not None and (own is None or (lock.process, lock.host) != (own.process, own.host))
+    if own is not None and own.ended is not None and not newer:
+        return None  # it has said how it ended, and leaves
+    where = lock.host if lock is not None and newer else own.host if own is not None else ""
+    silent = now - record.seen
+    if lock is None or not lock.held:
+        away = own is not None and own.ended is None and where != host
+        unknown = lock is not None and lock.held is None and not newer and own is not None and sign.exists(own.process)
+        alive = (away and silent < SILENT) or (unknown and where == host)
+        if not alive:
+            return None
+    elif where != host and silent > SILENT and (live is None or live.state == "PENDING"):
+        since = f"no sign of life from {where} for {text.span(silent)}"
+        return queued(record, live) if live is not None else State(word="lost", why=since, hosts=where)
+    return running(record, hosts=where, starting=newer, now=now)
+
+
+def running(record: Record, *, hosts: str, starting: bool, now: float) -> State:
+    """A run that lives, and what may be worth a look."""
+    own, silent = record.sign, now - record.seen
+    nodes = own.nodes if own is not None and own.nodes and not starting else hosts
+    started = own is not None and own.stepped is not None and not starting
+    if silent > SILENT:
+        why = f"no sign of life for {text.span(silent)}"
+    elif own is not None and started and now - (own.stepped or now) > STILL:
+        why = f"no step for {text.span(now - (own.stepped or now))}"
+    elif own is not None and not started:
+        why = "starting"
+    else:
+        why = ""
+    return State(word="running", why=why, hosts=nodes, started=started)
+
+
+def queued(record: Record, job: Job) -> State:
+    """A run whose job waits: for the first time, or again."""
+    again = job.restarts > 0 or bool(record.checkpoints) or record.sign is not None
+    reason = f": {job.reason}" if job.reason else ""
+    if not again:
+        return State(word="queued", why=f"job {job.id} waits{reason}")
+    before = f" after {cause(record)}" if job.restarts and cause(record) else ""
+    return State(word="requeued", why=f"job {job.id} waits to start again{before}{reason}")
+
+
+def attempted(record: Record, *, now: float) -> State | None:
+    """A run whose parent lives, and sees to what has happened to its ranks."""
+    own = record.sign
+    if own is None or own.parent is None or (own.ended is not None and own.ended.how != "failed"):
+        return None
+    last = record.restarts[-1] if record.restarts else {}
+    told = moment(last) >= record.began
+    here = own.host == socket.gethostname()
+    if not (sign.lives(own.parent) if here else told and last.get("restarted") and now - moment(last) < SILENT):
+        return None
+    why = f"starting again after {cause(record)}" if told else "its first rank has ended, its parent lives"
+    return State(word="running", why=why, hosts=own.host)
+
+
+def ended(record: Record, job: Job | None) -> State:
+    """A run that nobody works on, and how that came."""
+    own = record.sign.ended if record.sign is not None else None
+    when = own.time if own is not None else record.began
+    finished = job.ended.timestamp() if job is not None and job.ended is not None else 0.0
+    last = record.restarts[-1] if record.restarts else {}
+    if job is not None and job.state == "CANCELLED" and finished >= record.began:
+        return State(word="cancelled", why=f"job {job.id} was cancelled")
+    if last and not last.get("restarted") and moment(last) >= record.began:
+        return State(word="failed", why=cause(record))
+    if own is not None and (job is None or finished <= when or job.state not in FAILED or own.how == "failed"):
+        ways = {
+            "stopped": "it was stopped by a signal, and saved",
+            "interrupted": "it was interrupted",
+            "short": own.text,
+            "failed": own.text,
+            "done": "",
+        }
+        return State(word="failed" if own.how == "failed" else "stopped", why=ways[own.how])
+    if job is not None and finished >= record.began:
+        word: Word = "failed" if job.state in FAILED else "stopped"
+        return State(word=word, why=f"job {job.id} ended: {job.state}, exit code {job.code}")
+    if record.sign is None and not record.rows.steps and not record.checkpoints:
+        return State(word="stopped", why="it has not trained yet")
+    where = f" on {record.sign.host}" if record.sign is not None else ""
+    again = f" after {cause(record)}, and so was its parent" if last and moment(last) >= record.began else ""
+    return State(word="stopped", why=f"it ended{where} without a word, as one that was killed{again}")
+
+
+def cause(record: Record) -> str:
+    """The last failure that was written down: who, and of what."""
+    last = record.restarts[-1] if record.restarts else {}
+    if not last:
+        return ""
+    rank = last.get("rank")
+    return f"{'a rank' if rank is None else f'rank {rank}'} {last.get('cause', '?')}"
+
+
+def moment(row: Mapping[str, object]) -> float:
+    """When a failure of restarts.jsonl was noticed."""
+    value = row.get("detected")
+    return float(value) if isinstance(value, int | float) else 0.0
