@@ -54,7 +54,7 @@ def run(cfg: DictConfig, *, arguments: Sequence[str]) -> None:
         config.check_groups(node, conf=CONF, name="sample")
         config.check({"run": node["run"]})
         log.setup()
-        if node["run"]["submit"] is not None and not submit.inside():
+        if node["run"].get("submit") is not None and not submit.inside():
             hand_over(settings, cfg=cfg, arguments=arguments)
             return
         make = hydra.utils.get_method(COMMAND)

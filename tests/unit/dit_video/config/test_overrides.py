@@ -16,6 +16,7 @@ from dit_video.errors import ConfigError
         ("+models.dit.width=64", "++models.dit.width=64"),
         ("models/dit=tiny", "models/dit=tiny"),
         ("models/dit=tiny,base", "models/dit=tiny,base"),
+        ("models.dit=tiny", "models/dit=tiny"),
         ("trainer=cpu", "trainer=cpu"),
         ("trainer=null", "~trainer"),
         ("~trainer=cpu", "~trainer=cpu"),
@@ -35,6 +36,28 @@ def test_a_path_is_quoted_and_several_are_a_mapping(conf: Path) -> None:
         assert config.rewrite([f"prompt={given}"], conf=conf, name="train", paths=["prompt"]) == [
             f"++prompt={expected}"
         ]
+
+
+def test_in_a_sweep_a_comma_parts_several_paths(conf: Path) -> None:
+    for given, expected in (("prompt=a,b", "++prompt=a,b"), ("prompt=a=b", "++prompt='a=b'")):
+        assert config.rewrite(["-m", given], conf=conf, name="train", paths=["prompt"]) == ["-m", expected]
+
+
+def test_a_group_offers_no_files_of_a_group_below_it(conf: Path) -> None:
+    (conf / "models/other.yaml").touch()
+    assert config.options(conf, "models") == ["other"]
+    assert config.options(conf, "models/dit") == ["base", "tiny"]
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])
+def test_a_site_may_add_options_in_a_folder_of_its_own(conf: Path, tmp_path: Path, flag: list[str]) -> None:
+    site = tmp_path / "site"
+    (site / "trainer").mkdir(parents=True)
+    (site / "trainer/ours.yaml").touch()
+    arguments = [*(item.format(site) for item in flag), "trainer=ours"]
+    assert config.rewrite(arguments, conf=conf, name="train") == arguments
+    with pytest.raises(ConfigError, match="no option 'ours'"):
+        config.rewrite(["trainer=ours"], conf=conf, name="train")
 
 
 def test_flags_may_stand_anywhere(conf: Path) -> None:

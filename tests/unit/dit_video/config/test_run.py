@@ -4,6 +4,7 @@ import pytest
 
 from dit_video import config
 from dit_video.errors import ConfigError
+from dit_video.slurm.settings import Slurm
 
 
 def test_a_run_needs_samples() -> None:
@@ -26,3 +27,10 @@ def test_watching_has_its_bounds(key: str, value: float) -> None:
     given = {"name": "a", "dir": "b", "seed": 0, "samples": 1, "every_samples": 1}
     with pytest.raises(ConfigError, match=rf"run\.{key} must be at least"):
         config.Run(**given, **{key: value})
+
+
+def test_a_script_is_shown_of_a_job_alone() -> None:
+    given = {"name": "a", "dir": "b", "seed": 0, "samples": 1, "every_samples": 1}
+    assert config.Run(**given, dry=True, submit=Slurm()).dry
+    with pytest.raises(ConfigError, match=r"run\.dry=true .* add run\.submit=slurm"):
+        config.Run(**given, dry=True)

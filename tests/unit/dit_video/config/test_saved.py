@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dit_video import config
+from dit_video.errors import ConfigError
+
+SAVED = "run:\n  samples: 8\n  seed: 0\noptim:\n  lr: 0.1\n  total: 8\n"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoints" / "000000000008-00000002"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(SAVED, encoding="utf-8")
+    return folder
+
+
+def test_what_may_differ_may(checkpoint: Path) -> None:
+    raw = {"run": {"samples": 16, "seed": 0, "submit": {"time": "1"}}, "optim": {"lr": 0.1, "total": "${run.samples}"}}
+    config.same(checkpoint, raw, run="r")
+
+
+def test_what_would_change_the_run_is_named_with_both_values(checkpoint: Path) -> None:
+    raw = {"run": {"samples": 8, "seed": 0}, "optim": {"lr": 0.2, "total": 8}}
+    with pytest.raises(ConfigError, match=r"optim\.lr is 0\.2 and the run in r has 0\.1; set it back, or choose"):
+        config.same(checkpoint, raw, run="r")
+
+
+def test_the_newest_checkpoint_is_the_one_of_most_samples(checkpoint: Path, tmp_path: Path) -> None:
+    assert config.newest(tmp_path) == checkpoint
+    later = checkpoint.with_name("000000000016-00000003")
+    later.mkdir()
+    assert config.newest(tmp_path) == checkpoint  # that one is not there yet
+    (later / "config.yaml").touch()
+    assert config.newest(tmp_path) == later
+    assert config.newest(tmp_path / "other") is None
