@@ -4,6 +4,7 @@
   diffusers have them. Names are those of the run: `dit.*`, `text.*`, `vae.*`, ...
 - The header says where they come from, and has all that sampling needs: models, fingerprint, step, recipe; no paths.
 - A kill at any moment leaves what was there before, or nothing that can be read; files of two exports are never mixed.
+- What served training alone, as a VAE's discriminator, is left out.
 - One tensor at a time is in memory. sample.py takes such a file for checkpoint= and vae=.
 """
 
@@ -75,7 +76,9 @@ def export(checkpoint: str, *, out: str, weights: str = "ema", largest: int = LA
 
     stored = find(checkpoint)
     source = Source(stored.path, ema=weights == "ema", verified=stored.verified)
-    shards = divided(source.items, largest=largest)
+    used = stored.settings.get("models") or {}
+    items = {name: item for name, item in source.items.items() if name.partition(".")[0] in used}
+    shards = divided(items, largest=largest)
     path.parent.mkdir(parents=True, exist_ok=True)
     origin = stored.origin() | {"format": "pt", "weights": weights}
     count = len(shards)
@@ -89,7 +92,7 @@ def export(checkpoint: str, *, out: str, weights: str = "ema", largest: int = LA
         for part, shard in zip(log.progress(parts[:count], what="exporting", unit="file"), shards, strict=True):
             write(part, shard, source=source, metadata=origin)
         if count > 1:
-            sizes = sum(size_of(item) for item in source.items.values())
+            sizes = sum(size_of(item) for item in items.values())
             places = {name: file.name for file, shard in zip(numbered, shards, strict=True) for name in shard}
             text = json.dumps({"metadata": {"total_size": sizes}, "weight_map": places}, indent=1) + "\n"
             put(parts[-1], text.encode())

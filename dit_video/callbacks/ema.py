@@ -16,7 +16,7 @@ from dit_video.optim import ema
 
 
 class Ema(Callback):
-    """Averages `task.trained()` after every step; half-life in samples, shorter while the run is young."""
+    """Averages `task.averaged()` after every step; half-life in samples, shorter while the run is young."""
 
     def __init__(self, *, half_life: int, ramp: float = 0.05) -> None:
         if half_life < 1 or ramp < 0:
@@ -27,8 +27,8 @@ class Ema(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the averages as copies of the weights; a checkpoint is read into them later."""
-        trained = {id(parameter) for parameter in pl_module.trained().values()}
-        named = {name: p for name, p in pl_module.named_parameters() if id(p) in trained}
+        averaged = {id(p) for p in getattr(pl_module, "averaged", pl_module.trained)().values()}
+        named = {name: p for name, p in pl_module.named_parameters() if id(p) in averaged}
         self.ema = ema.Ema(named, half_life=self.half_life, ramp=self.ramp)
 
     def on_train_batch_end(

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dit_video.errors import ConfigError
+from dit_video.optim.both import Both
 from dit_video.optim.exchange import Matrix, most_at_once
 from dit_video.optim.muon import Muon
 from dit_video.parallel.plan import Plan
@@ -54,6 +55,10 @@ class Task(Protocol):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer holds."""
+        ...
+
+    def averaged(self) -> dict[str, nn.Parameter]:
+        """What the averages are of."""
         ...
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -160,7 +165,8 @@ def memory(
             save_memory(model, replace(plan, compile=False))
         optimizer, trained = task.configure_optimizers(), list(task.trained().values())
         state = [value for values in optimizer.state.values() for value in values.values()]
-        kept = [torch.empty_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in trained if averages]
+        means = task.averaged().values() if averages else ()
+        kept = [torch.empty_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in means]
         whole = size(task.state_dict().values())
         buffers = size(buffer for model in models for buffer in model.buffers())
         found = [unit for model in models for unit in parted(model)]
@@ -200,7 +206,8 @@ def halved(models: Iterable[nn.Module]) -> list[nn.Parameter]:
 
 def matrices_of(optimizer: torch.optim.Optimizer) -> list[Matrix]:
     """What Muon works on; nothing for another optimizer."""
-    return optimizer.all_matrices() if isinstance(optimizer, Muon) else []
+    parts = optimizer.parts if isinstance(optimizer, Both) else (optimizer,)
+    return [one for part in parts if isinstance(part, Muon) for one in part.all_matrices()]
 
 
 def most(live: Live, run: Callable[[], object], trained: Sequence[nn.Parameter]) -> int:

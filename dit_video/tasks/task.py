@@ -38,8 +38,12 @@ class Task(LightningModule):
         """What a new run learns from the data before its first step."""
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """What the optimizer and the EMA hold."""
+        """What the optimizer holds, and the EMA."""
         raise NotImplementedError
+
+    def averaged(self) -> dict[str, nn.Parameter]:
+        """What the EMA holds of it."""
+        return self.trained()
 
     def configure_model(self) -> None:
         """Build the models once, on `meta`; check the plan; spread them over the processes; give them values.

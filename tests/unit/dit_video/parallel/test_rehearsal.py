@@ -54,6 +54,9 @@ class Square(nn.Module):
     def trained(self) -> dict[str, nn.Parameter]:
         return {"weight": self.weight}
 
+    def averaged(self) -> dict[str, nn.Parameter]:
+        return self.trained()
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return AdamW([("weight", self.weight)], lr=1e-3, clip=None)
 

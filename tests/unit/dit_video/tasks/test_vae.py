@@ -67,11 +67,12 @@ def test_damaged_clips_cost_nothing() -> None:
 
 
 def test_noise_is_keyed_by_the_place() -> None:
-    task, video = task_of(), torch.zeros(1, 3, 3, 4, 6)
-    first = task.noise(batch_of(video))
-    assert first.shape == task.vae.posterior(video).mean.shape
-    assert torch.equal(task.noise(batch_of(video)), first)
-    assert not torch.equal(task.noise(batch_of(video, place=1)), first)
+    task, batch = task_of(), batch_of(torch.zeros(1, 3, 3, 4, 6))
+    first = task.noise(batch, "posterior", (2, 3))
+    assert first.shape == (2, 3)
+    assert torch.equal(task.noise(batch, "posterior", (2, 3)), first)
+    assert not torch.equal(task.noise(batch, "near", (2, 3)), first)
+    assert not torch.equal(task.noise(batch_of(batch.video, place=1), "posterior", (2, 3)), first)
 
 
 def test_statistics_follow_and_are_stored() -> None:
