@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from datamodules import commands
+from dit_video import signature
 
 TARGET = "datamodules.prepare.recaption.recaption"
 
@@ -24,6 +26,16 @@ def test_text_stays_as_it_was_typed_and_the_rest_is_yaml() -> None:
         "sizes": ["1x2x3", 4],
         "filter": {"motion": [0.1, None]},
     }
+
+
+def test_defaults_are_those_of_the_function_without_importing_it() -> None:
+    for name in ("curate.curate", "encode.encode", "recaption.recaption", "score.score", "verify.verify"):
+        target = f"datamodules.prepare.{name}"
+        takes = signature.read(target)
+        assert takes is not None
+        known = inspect.signature(commands.function(target)).parameters.items()
+        wanted = {key: item.default for key, item in known if item.default is not inspect.Parameter.empty}
+        assert commands.defaults(takes) == wanted
 
 
 def test_the_function_is_called_with_what_was_given(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
+from contextlib import nullcontext
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from datamodules.prepare import curate as curation
 from datamodules.prepare import store
 from datamodules.prepare.curate import Shard, assemble, curate
 from datamodules.prepare.curation import parts
@@ -97,6 +101,50 @@ def test_parts_make_the_same_dataset_and_the_last_one_says_so(raw: Path, finishe
     )
     with pytest.raises(ConfigError, match="part=3/3"):
         curate(source=str(raw), dataset=str(tmp_path / "b"), part="3/3", workers=0)
+
+
+def finish_together(raw: str, dataset: str, part: str, barrier: Barrier, written: str) -> None:
+    """Curate a part, and look for what is missing at the same moment as all others."""
+    make, write = curation.make, store.write_json
+
+    def made(*shards: Any, **about: Any) -> None:
+        make(*shards, **about)
+        barrier.wait(60)
+
+    def wrote(path: Path, value: Any) -> None:
+        with Path(written).open("a") as file:
+            file.write(f"{path.name}\n")
+        write(path, value)
+
+    curation.make, store.write_json = made, wrote
+    curate(source=raw, dataset=dataset, workers=0, part=part)
+
+
+def test_parts_that_end_at_the_same_moment_write_the_end_once(raw: Path, finished: Path, tmp_path: Path) -> None:
+    context, new = multiprocessing.get_context("fork"), tmp_path / "new"
+    barrier = context.Barrier(4)
+    given = [(str(raw), str(new), f"{at}/4", barrier, str(tmp_path / "written")) for at in range(4)]
+    processes = [context.Process(target=finish_together, args=each) for each in given]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert (new / "dataset.json").read_bytes() == (finished / "dataset.json").read_bytes()
+    assert (tmp_path / "written").read_text() == "dataset.json\n"
+    assert not (new / ".making").exists()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_element_whose_shards_are_in_other_hands_begins_again(
+    inside: bool, raw: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dataset / "index/000003.parquet").unlink()
+    monkeypatch.setattr(store, "claim", lambda path, wait=False: None)
+    monkeypatch.setattr(store, "inside", lambda: inside)
+    with pytest.raises(SystemExit, match="75") if inside else nullcontext():
+        curate(source=str(raw), dataset=str(dataset), workers=0, part="3/8")
+    curate(source=str(raw), dataset=str(dataset), workers=0, part="4/8")
 
 
 def test_the_index_is_hashed_as_it_lies(finished: Path) -> None:

@@ -108,6 +108,13 @@ def test_parts_share_all_shards() -> None:
             store.share(wrong, shards)
 
 
+def test_finished_shards_have_a_table(tmp_path: Path) -> None:
+    assert store.standing(tmp_path / "absent") == set()
+    for name in ("000000.parquet", "000012.parquet", "000001.tar", ".000002.parquet.1-a.tmp", "ignored.parquet"):
+        (tmp_path / name).touch()
+    assert store.standing(tmp_path) == {0, 12}
+
+
 def test_a_recipe_is_written_once_and_held_against(tmp_path: Path) -> None:
     path, words = tmp_path / "latents" / "vae" / "recipe.json", {"vae_hash": "vae= has other weights"}
     recipe = {"vae": "here", "vae_hash": "a", "fps": 12.0}
