@@ -12,6 +12,7 @@ from typing import Any
 
 from dit_video.errors import ConfigError
 from dit_video.launch import task
+from dit_video.launch.shared import ATTEMPT
 from dit_video.launch.task import Task
 
 SHARED = 4
@@ -61,7 +62,7 @@ def asked(trainer: Mapping[str, Any], *, environment: Mapping[str, str] = os.env
     nodes = trainer.get("num_nodes") or 1
     if (given := from_outside(environment)) is not None:
         return given
-    if nodes > 1:
+    if nodes > 1 and ATTEMPT not in environment:  # a job may go on with one rank alone (run.submit.min_nodes)
         raise ConfigError(
             f"trainer.num_nodes={nodes} needs someone who starts the ranks of all machines: torchrun, srun"
         )

@@ -36,7 +36,6 @@ def options(slurm: Slurm, *, name: str, log: Path, size: Size) -> list[str]:
     """What sbatch is told; the job runs in the folder where it is submitted, and appends to `log`, which may have
     sbatch's %j.
     """
-    nodes = f"{size.least}-{size.nodes}" if size.least and size.least < size.nodes else str(size.nodes)
     gpus = slurm.gpus if slurm.gpus is not None else size.gpus or None
     given = {
         "job-name": name,
@@ -49,13 +48,18 @@ def options(slurm: Slurm, *, name: str, log: Path, size: Size) -> list[str]:
         "constraint": slurm.constraint,
         "exclude": slurm.exclude,
         "time": slurm.time,
-        "nodes": nodes,
+        "nodes": nodes(size),
         "ntasks-per-node": size.tasks,
         "cpus-per-task": slurm.cpus,
         "gpus-per-node": gpus,
         "mem": slurm.memory,
     }
     return [*(f"--{key}={value}" for key, value in given.items() if value is not None), *slurm.options]
+
+
+def nodes(size: Size) -> str:
+    """How many nodes, as sbatch takes it: "2", or "1-2"."""
+    return f"{size.least}-{size.nodes}" if size.least and size.least < size.nodes else str(size.nodes)
 
 
 def signal(slurm: Slurm) -> str:

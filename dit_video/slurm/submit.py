@@ -146,7 +146,7 @@ def hand_over(requests: Sequence[Request]) -> None:
             log.say(said)
             continue
         number = submit(request)
-        where = f"{request.size.nodes} node(s), {request.size.tasks} rank(s) each"
+        where = f"{script.nodes(request.size)} node(s), {request.size.tasks} rank(s) each"
         if len(requests) > 1:
             log.say(f"job {number}: {request.name}, {where}; log {request.folder / f'{number}.out'}")
             continue

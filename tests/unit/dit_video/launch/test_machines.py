@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dit_video import launch
+from dit_video.launch.shared import ATTEMPT
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,9 @@ def test_the_trainer_is_told_what_there_is(
     environment = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(local)}
     assert launch.found({"accelerator": "cpu", **trainer}, environment=environment) == expected
     assert launch.found({"accelerator": "cpu", **trainer}, environment={}) == {}
+
+
+def test_a_job_may_go_on_with_one_rank() -> None:
+    trainer, environment = {"accelerator": "cpu", "devices": 1, "num_nodes": 2}, {ATTEMPT: "a"}
+    assert launch.asked(trainer, environment=environment).size == 1
+    assert launch.found(trainer, environment=environment) == {"num_nodes": 1}
