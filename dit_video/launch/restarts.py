@@ -85,6 +85,7 @@ class Budget:
             "seconds_lost": round(now - max(at, self.began), 3),
             "restarted": refusal is None,
             "left": self.left,
+            "refusal": refusal,
             "kept": str(kept),
             **more,
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dit_video.runs import files, lock, sign
+from dit_video.runs import attempts, files, lock, sign
 from dit_video.runs.files import Rows, Said
 from dit_video.runs.find import JOBS
 from dit_video.runs.lock import Lock
@@ -34,7 +34,8 @@ class Checkpoint:
 class Record:
     """What the files of a run say; `seen` is when the newest of them was written, `said` what could not be read.
 
-    `jobs` are SLURM's numbers in the order of submission, `samples` the length of the run, None where nobody knows.
+    `jobs` are SLURM's numbers in the order of submission, `verdict` what followed the end of the last one that ended;
+    `samples` is the length of the run, None where nobody knows.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Record:
     rows: Rows
     restarts: Sequence[dict[str, Any]]
     submitted: Sequence[dict[str, Any]]
+    verdict: str
     said: Sequence[str]
 
     @property
@@ -90,6 +92,7 @@ def read(path: Path, *, name: str, whole: bool = False) -> Record:
         rows=table(path / "metrics.csv", said=said.append),
         restarts=files.objects(path / "restarts.jsonl", said=said.append),
         submitted=files.objects(path / JOBS, said=said.append),
+        verdict=attempts.last(path, said=said.append),
         said=said,
     )
 

@@ -120,7 +120,8 @@ def ended(record: Record, job: Job | None) -> State:
     if job is not None and job.state == "CANCELLED" and finished >= record.began:
         return State(word="cancelled", why=f"job {job.id} was cancelled")
     if last and not last.get("restarted") and moment(last) >= record.began:
-        return State(word="failed", why=cause(record))
+        refusal = f"; not started again: {last['refusal']}" if last.get("refusal") else ""
+        return State(word="failed", why=f"{cause(record)}{refusal}")
     if own is not None and (job is None or finished <= when or job.state not in FAILED or own.how == "failed"):
         ways = {
             "stopped": "it was stopped by a signal, and saved",
@@ -132,7 +133,8 @@ def ended(record: Record, job: Job | None) -> State:
         return State(word="failed" if own.how == "failed" else "stopped", why=ways[own.how])
     if job is not None and finished >= record.began:
         word: Word = "failed" if job.state in FAILED else "stopped"
-        return State(word=word, why=f"job {job.id} ended: {job.state}, exit code {job.code}")
+        why = record.verdict or f"job {job.id} ended: {job.state}, exit code {job.code}"
+        return State(word=word, why=why)
     if record.sign is None and not record.rows.steps and not record.checkpoints:
         return State(word="stopped", why="it has not trained yet")
     where = f" on {record.sign.host}" if record.sign is not None else ""
@@ -142,11 +144,17 @@ def ended(record: Record, job: Job | None) -> State:
 
 def cause(record: Record) -> str:
     """The last failure that was written down: who, and of what."""
-    last = record.restarts[-1] if record.restarts else {}
-    if not last:
-        return ""
-    rank = last.get("rank")
-    return f"{'a rank' if rank is None else f'rank {rank}'} {last.get('cause', '?')}"
+    return told(record.restarts[-1]) if record.restarts else ""
+
+
+def told(row: Mapping[str, object]) -> str:
+    """A row of restarts.jsonl in words: a rank and its failure, or what SLURM has done."""
+    text = str(row.get("cause", "?"))
+    if row.get("kind") == "requeued":
+        return text
+    where = f" on {row['host']}" if row.get("host") else ""
+    who = "a rank" if row.get("rank") is None else f"rank {row['rank']}"
+    return f"{who}{where} {text}"
 
 
 def moment(row: Mapping[str, object]) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dit_video.runs import record, text
 from dit_video.runs.attempts import attempts
+from dit_video.runs.state import told
 from dit_video.runs.summary import Summary
 from dit_video.runs.sweep import VALIDATION
 
@@ -140,12 +141,11 @@ def jobs(run: Summary) -> Iterator[str]:
 def restarts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Failures, the newest first: when, who, of what, and what followed."""
     for row in list(reversed(rows))[:SHOWN]:
-        who = "a rank" if row.get("rank") is None else f"rank {row['rank']}"
         then = f"went on from step {row.get('resumes_at', '?')}" if row.get("restarted") else "not started again"
-        why = f" ({row['why']})" if row.get("why") else ""
-        yield f"{row.get('time', '')}: {who} on {row.get('host', '?')} {row.get('cause', '?')}; {then}{why}"
+        why = f" ({row['refusal']})" if row.get("refusal") else ""
+        yield f"{row.get('time', '')}: {told(row)}; {then}{why}"
         if row.get("excluded"):
-            yield f"  left out from then on: {row['excluded']}"
+            yield f"  left out from then on: {', '.join(row['excluded'])}"
         if row.get("kept"):
             yield f"  more in {row['kept']}"
     yield from rest(rows)

@@ -123,7 +123,7 @@ def test_between_two_attempts_it_runs_as_long_as_its_parent_lives(make: Make, pa
     failed(folder, restarted=True)
     found = judged(folder)
     assert found.word == "running"
-    assert found.why == "starting again after rank 1 failed in step 5: ValueError: no"
+    assert found.why == "starting again after rank 1 on node1 failed in step 5: ValueError: no"
     parent.kill()
     parent.wait()
     assert judged(folder).word == "stopped"
@@ -133,7 +133,7 @@ def test_between_two_attempts_it_runs_as_long_as_its_parent_lives(make: Make, pa
 def test_a_failure_that_no_restart_mends_is_the_reason(make: Make) -> None:
     folder = make(how="failed", text="a consequence, as this rank saw it")
     failed(folder, restarted=False)
-    assert (judged(folder).word, judged(folder).why) == ("failed", "rank 1 failed in step 5: ValueError: no")
+    assert (judged(folder).word, judged(folder).why) == ("failed", "rank 1 on node1 failed in step 5: ValueError: no")
 
 
 def test_a_failure_before_the_last_start_is_past(make: Make) -> None:

@@ -31,9 +31,9 @@ def test_a_page_says_what_it_is_how_far_and_what_happened(make: Make) -> None:
     }
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     failed(folder, restarted=True, kept="a/crashes/1")
-    failed(folder, restarted=False, excluded="node2", why="twice in a row")
+    failed(folder, restarted=False, excluded=["node2"], refusal="twice in a row")
     text = page(folder)
-    assert "failed: rank 1 failed in step 5: ValueError: no" in text
+    assert "failed: rank 1 on node1 failed in step 5: ValueError: no; not started again: twice in a row" in text
     assert "step 10 · 40 of 80 samples · 2 samples/s · 100 tokens/s" in text
     assert "model: width=128 depth=4" in text
     assert "optimizer: Muon lr=0.01" in text
