@@ -64,7 +64,11 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
         watched()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with config.one_line(debug="run.debug=true" in arguments), tempfile.TemporaryDirectory() as hidden:
+    with (
+        launch.alarming(),
+        config.one_line(debug="run.debug=true" in arguments),
+        tempfile.TemporaryDirectory() as hidden,
+    ):
         overrides = config.rewrite(arguments, conf=conf, name="train", texts=submit.texts(arguments), paths=PATHS)
         several = not config.MULTIRUN.isdisjoint(arguments)
         command = Command(

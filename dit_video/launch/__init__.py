@@ -19,6 +19,7 @@ from dit_video.launch.heartbeat import WATCH, begin, mark, within
 from dit_video.launch.job import Job, job
 from dit_video.launch.machines import found
 from dit_video.launch.report import reporting
+from dit_video.launch.shared import alarming
 from dit_video.launch.supervise import supervise
 from dit_video.launch.world import World, asked, devices
 
@@ -26,6 +27,7 @@ __all__ = [
     "WATCH",
     "Job",
     "World",
+    "alarming",
     "asked",
     "begin",
     "devices",

@@ -23,8 +23,9 @@ def watch_folder() -> Iterator[Path]:
     place = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     sweep(place)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    with (folder / LOCK).open("w") as held:
+    with (folder / f".{LOCK}").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        (folder / f".{LOCK}").rename(folder / LOCK)  # seen by other parents when it is held, and not before
         try:
             yield folder
         finally:

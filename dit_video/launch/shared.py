@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dit_video.config.mistakes import USER_ERROR
 from dit_video.launch.cause import Cause
 from dit_video.launch.heartbeat import BEGINNING, Beat
 
@@ -105,6 +106,17 @@ def of(size: int, *, environment: Mapping[str, str] = os.environ) -> Shared:
     """What the batch script has named, if one has."""
     attempt, stop = environment.get(ATTEMPT), environment.get(STOP)
     return Shared(attempt=Path(attempt) if attempt else None, stop=Path(stop) if stop else None, size=size)
+
+
+@contextmanager
+def alarming() -> Iterator[None]:
+    """Where a task of a job fails in the block, a mistake or a bug, the others do not wait for it."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or (isinstance(error, SystemExit) and error.code in {1, USER_ERROR}):
+            of(1).alarm()
+        raise
 
 
 def listed(folder: Path | None) -> list[str]:

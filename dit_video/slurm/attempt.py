@@ -90,8 +90,8 @@ class Attempt:
         clear = [item for item in causes if item.failed and item.kind != "stuck"]
         if found := cause.first(clear) or cause.first([item for item in causes if item.kind == "mistake"]):
             return found
-        if self.lost:
-            return self.gone([item.rank for item in self.lost])
+        if self.lost:  # of which those that have begun may have been ended for one that has not
+            return self.gone(self.absent or [item.rank for item in self.lost])
         if stuck := [item for item in causes if item.kind == "stuck"]:
             return self.blamed(min(stuck, key=lambda item: item.time))
         stops = [item for item in causes if item.kind == "stop"]
@@ -102,13 +102,11 @@ class Attempt:
     def gone(self, ranks: Sequence[int]) -> Cause:
         """The first of the ranks of which nothing is known, and the others with it."""
         who, beat = ranks[0], max((item.beat for item in self.endings), key=lambda item: item.step, default=BEGINNING)
-        others = f", with rank {', '.join(map(str, ranks[1:9]))}{' ...' * (len(ranks) > 9)}" if len(ranks) > 1 else ""
-        text = (
-            "has not begun"
-            if self.absent and who in self.absent
-            else f"is gone without a word {cause.where(beat)}: its node was lost, or the process that watched it killed"
-        )
-        return Cause(rank=who, kind="gone", name="gone", text=text + others, code=1, time=time.time(), beat=beat)
+        others = f" (nor rank {', '.join(map(str, ranks[1:9]))}{' ...' * (len(ranks) > 9)})" if len(ranks) > 1 else ""
+        text = f"has said no more {cause.where(beat)}{others}: its node was lost, or what watched it there was killed"
+        if who in self.absent:
+            text = f"has not begun{others}"
+        return Cause(rank=who, kind="gone", name="gone", text=text, code=1, time=time.time(), beat=beat)
 
     def blamed(self, found: Cause) -> Cause:
         """The rank for which the others wait, of ranks that have all stopped to go on."""
@@ -116,7 +114,7 @@ class Attempt:
         frames = {item.rank: stuck.get(item.rank, item.frames) for item in self.endings}
         blame = stacks.blame(frames, {item.rank: item.beat.done for item in self.endings})
         beats = {item.rank: item.beat for item in self.endings}
-        who = blame.rank
+        who = found.rank if blame.rank is None and len(stuck) == 1 else blame.rank
         own = frames[who] if who is not None else found.frames
         beat = beats[who] if who is not None else found.beat
         return replace(found, rank=who, text=f"{found.text}: {blame.why}", beat=beat, frames=own)

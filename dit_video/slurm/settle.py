@@ -125,7 +125,7 @@ def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -
         "failed": found.time,
     }
     budget.record(found, refusal=refusal, kept=start.folder, more=more)
-    who = f"rank {found.rank}" if found.rank is not None else "a rank"
+    who = f"rank {found.rank}" if found.rank is not None else "a rank" if start.endings else "the step"
     told = f"{who}{f' on {node}' if node else ''} {found.text}; {outlook(budget, refusal)}"
     if refusal is not None:
         return Verdict("exit", 1 if found.same(budget.before) else found.code or 1, why=f"{told} ({start.folder})")
