@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from dit_video.models.vae.block import ChannelNorm
-from dit_video.models.vae.embed import cut
+from dit_video.models.vae.block import ResBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 def initialise(vae: VAE) -> None:
     """Orthonormal linear ways and silent convolutions; in place. Also tags what the optimizers treat apart."""
     for module in vae.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.LayerNorm):
             module.reset_parameters()
-        elif isinstance(module, ChannelNorm):
-            nn.init.ones_(module.scale)
     nn.init.zeros_(vae.mean)
     nn.init.ones_(vae.std)
     for encode, decode in _ways(vae):
@@ -33,7 +30,8 @@ def initialise(vae: VAE) -> None:
         nn.init.zeros_(decode.bias)
         with torch.no_grad():
             decode.weight.copy_(encode.weight.T)
-    for last in (vae.encoder.out.conv, vae.decoder.up[-1].conv.conv):
+    blocks = [module.narrower for module in vae.modules() if isinstance(module, ResBlock)]
+    for last in (*blocks, vae.encoder.out.conv, vae.decoder.up[-1].linear):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     for parameter in vae.parameters():
@@ -56,9 +54,9 @@ def principal(vae: VAE, videos: Sequence[Tensor], *, whitening: float = 0.5) -> 
     Component i is scaled by its standard deviation to the power -`whitening`: 0 keeps the scale of pixels, 1 gives
     every component unit variance.
     """
-    time, space = vae.compression.time, vae.compression.space
-    firsts = [cut(v[:, :, :1], time=1, space=space).flatten(0, 3) for v in videos]
-    rests = [cut(v[:, :, 1:], time=time, space=space).flatten(0, 3) for v in videos if v.shape[2] > 1]
+    first, rest = vae.encoder.linear.bands
+    firsts = [first.analyse(v[:, :, :1]).flatten(0, 3) for v in videos]
+    rests = [rest.analyse(v[:, :, 1:]).flatten(0, 3) for v in videos if v.shape[2] > 1]
     for (encode, decode), blocks in zip(_ways(vae), (firsts, rests), strict=True):
         if not blocks:
             continue

@@ -2,8 +2,9 @@
 
 - latent = linear(pixels) + convolutions(pixels); pixels = linear(latent) + convolutions(latent). The linear way is the
   corpus's principal components to start with, the convolutions start at zero.
-- Frame t of the latent sees frames up to t alone, so a video is a stream: `stream_decode` equals `decode`, with memory
-  constant in the video's length.
+- The work is done where it is coarse: the first stage takes blocks of pixels, nothing runs at full resolution.
+- Frame t of the latent sees frames up to t alone, so a video is a stream: `stream_encode` and `stream_decode` equal
+  `encode` and `decode`, with memory constant in the video's length. `tile` bounds it in the frame's size.
 - `normalise` maps latents to zero mean and about unit variance; its statistics are stored with the weights. `equalise`
   says how far the channels' scales are evened out: principal components that keep some of theirs are learnt from coarse
   to fine.
@@ -17,17 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from dit_video.models.vae.block import ChannelNorm, Down, ResBlock, SpaceConv, Up
-from dit_video.models.vae.embed import PIXEL, ToLatent, ToPixels
+from dit_video.errors import ShapeError
+from dit_video.models.vae.coder import Decoder, Encoder, Stage
 from dit_video.models.vae.init import initialise
+from dit_video.models.vae.tile import Passage
 from dit_video.shapes import Compression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
-
-    from dit_video.models.vae.block import Memory
 
 
 class Posterior(NamedTuple):
@@ -45,80 +45,17 @@ class Posterior(NamedTuple):
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
 
 
-class Encoder(nn.Module):
-    """Pixels to the mean of the latent."""
-
-    def __init__(
-        self,
-        compression: Compression,
-        *,
-        widths: Sequence[int],
-        blocks: Sequence[int],
-        stages: Sequence[tuple[int, int]],
-    ) -> None:
-        super().__init__()
-        self.linear = ToLatent(compression)
-        inside = [PIXEL, *widths[:-1]]
-        self.down = nn.ModuleList(
-            Down(a, b, time=t, space=s) for a, b, (t, s) in zip(inside, widths, stages, strict=True)
-        )
-        self.layers = nn.ModuleList(
-            nn.ModuleList(ResBlock(w) for _ in range(n)) for w, n in zip(widths, blocks, strict=True)
-        )
-        self.norm, self.out = ChannelNorm(widths[-1]), SpaceConv(widths[-1], compression.channels)
-
-    def forward(self, video: Tensor, memory: Memory | None = None, *, starts: bool = True) -> Tensor:
-        """Mean (b, c, t', h', w'); `memory` and `starts` for a clip that comes in chunks."""
-        x = video
-        for down, blocks in zip(self.down, self.layers, strict=True):
-            x = down(x, memory)
-            for block in blocks:
-                x = block(x, memory)
-        return self.linear(video, starts=starts) + self.out(nn.functional.silu(self.norm(x)))
-
-
-class Decoder(nn.Module):
-    """Latents to pixels."""
-
-    def __init__(
-        self,
-        compression: Compression,
-        *,
-        widths: Sequence[int],
-        blocks: Sequence[int],
-        stages: Sequence[tuple[int, int]],
-    ) -> None:
-        super().__init__()
-        self.linear = ToPixels(compression)
-        self.inlet = SpaceConv(compression.channels, widths[-1])
-        outside = [PIXEL, *widths[:-1]]
-        self.layers = nn.ModuleList(
-            nn.ModuleList(ResBlock(w) for _ in range(n)) for w, n in reversed(list(zip(widths, blocks, strict=True)))
-        )
-        self.norms = nn.ModuleList(ChannelNorm(w) for w in reversed(widths))
-        self.up = nn.ModuleList(
-            Up(a, b, time=t, space=s) for a, b, (t, s) in reversed(list(zip(widths, outside, stages, strict=True)))
-        )
-
-    def forward(self, latent: Tensor, memory: Memory | None = None, *, starts: bool = True) -> Tensor:
-        """Pixels (b, 3, t, h, w); `memory` and `starts` for a clip that comes in chunks."""
-        x = self.inlet(latent)
-        for blocks, norm, up in zip(self.layers, self.norms, self.up, strict=True):
-            for block in blocks:
-                x = block(x, memory)
-            x = up(nn.functional.silu(norm(x)), starts=starts)
-        return self.linear(latent, starts=starts) + x
-
-
 class VAE(nn.Module):
     """The autoencoder.
 
     Args:
         channels: of the latent.
         widths: of the stages, from pixels to latents.
-        blocks: residual blocks of each stage.
+        blocks: residual blocks of each stage of the encoder.
+        decoder_blocks: those of the decoder; the same, unless given.
         time: frames that each stage's entry makes one of; their product is the compression in time.
         space: pixels a side that each stage's entry makes one of; their product is the compression in space.
+        band: lowest frequencies in time and in space that the linear way sees of a block; all, unless given.
         logvar: of the posterior, the same everywhere: how much noise the decoder learns to bear.
         equalise: 1 normalises every channel to unit variance, 0 all channels by one scale.
     """
@@ -132,17 +69,22 @@ class VAE(nn.Module):
         channels: int,
         widths: Sequence[int],
         blocks: Sequence[int],
+        decoder_blocks: Sequence[int] | None = None,
         time: Sequence[int] = (1, 2, 2),
         space: Sequence[int] = (2, 2, 2),
+        band: tuple[int, int] | None = None,
         logvar: float = -5.0,
         equalise: float = 1.0,
     ) -> None:
         super().__init__()
         self.compression = Compression(time=math.prod(time), space=math.prod(space), channels=channels)
         self.logvar, self.equalise = logvar, equalise
-        stages = list(zip(time, space, strict=True))
-        self.encoder = Encoder(self.compression, widths=widths, blocks=blocks, stages=stages)
-        self.decoder = Decoder(self.compression, widths=widths, blocks=blocks, stages=stages)
+        encoding, decoding = (
+            [Stage(width=w, blocks=n, time=t, space=s) for w, n, t, s in zip(widths, counts, time, space, strict=True)]
+            for counts in (blocks, blocks if decoder_blocks is None else decoder_blocks)
+        )
+        self.encoder = Encoder(self.compression, encoding, band=band)
+        self.decoder = Decoder(self.compression, decoding, band=band)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         self.initialise()
@@ -186,16 +128,41 @@ class VAE(nn.Module):
         """The reverse of `normalise`."""
         return latent * self.scale() + self.mean[:, None, None, None]
 
-    def encode(self, video: Tensor) -> Tensor:
-        """Normalised latent (b, c, 1 + k, h', w') of a video (b, 3, 1 + k*time, h, w) in [-1, 1]."""
-        return self.normalise(self.posterior(video).mean).contiguous()
+    def encode(self, video: Tensor, *, tile: int | None = None) -> Tensor:
+        """Normalised latent (b, c, 1 + k, h', w') of a video (b, 3, 1 + k*time, h, w) in [-1, 1].
 
-    def decode(self, latent: Tensor) -> Tensor:
-        """Video (b, 3, 1 + k*time, h, w), about [-1, 1], of a normalised latent."""
-        return self.decoder(self.denormalise(latent))
+        With `tile`, in parts of at most so many pixels a side: the same values, in less memory.
+        """
+        return self.normalise(self._encoding(tile)(video)).contiguous()
 
-    def stream_decode(self, latents: Iterable[Tensor]) -> Iterator[Tensor]:
+    def decode(self, latent: Tensor, *, tile: int | None = None) -> Tensor:
+        """Video (b, 3, 1 + k*time, h, w), about [-1, 1], of a normalised latent; `tile` as in `encode`."""
+        return self._decoding(tile)(self.denormalise(latent))
+
+    def stream_encode(self, videos: Iterable[Tensor], *, tile: int | None = None) -> Iterator[Tensor]:
+        """Encode a clip that comes in chunks of any number of frames (b, 3, any, h, w); equals `encode` of the whole.
+
+        Frames wait until there are as many as make a latent frame; ShapeError where the clip ends before that.
+        """
+        encoding, time, waiting = self._encoding(tile, streams=True), self.compression.time, None
+        for video in videos:
+            frames = video if waiting is None else torch.cat([waiting, video], dim=2)
+            first = min(frames.shape[2], 1) if encoding.starts else 0
+            ready = first + (frames.shape[2] - first) // time * time
+            waiting = frames[:, :, ready:].clone()  # a view would keep all frames
+            if ready:
+                yield self.normalise(encoding(frames[:, :, :ready])).contiguous()
+        if waiting is not None and waiting.shape[2]:
+            raise ShapeError(f"frames must be 1 + k*{time}; the clip ends {waiting.shape[2]} after the last of these")
+
+    def stream_decode(self, latents: Iterable[Tensor], *, tile: int | None = None) -> Iterator[Tensor]:
         """Decode a clip that comes in chunks of latent frames (b, c, any, h', w'); equals `decode` of the whole."""
-        memory: Memory = {}
-        for number, latent in enumerate(latents):
-            yield self.decoder(self.denormalise(latent), memory, starts=number == 0)
+        decoding = self._decoding(tile, streams=True)
+        for latent in latents:
+            yield decoding(self.denormalise(latent))
+
+    def _encoding(self, tile: int | None, *, streams: bool = False) -> Passage:
+        return Passage(self.encoder, scales=(self.compression.space, 1), tile=tile, streams=streams)
+
+    def _decoding(self, tile: int | None, *, streams: bool = False) -> Passage:
+        return Passage(self.decoder, scales=(1, self.compression.space), tile=tile, streams=streams)

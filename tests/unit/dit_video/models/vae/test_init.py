@@ -11,8 +11,8 @@ from dit_video.models.vae import VAE
 from dit_video.models.vae.init import measure, principal
 
 
-def tiny(channels: int, *, time: int = 1) -> VAE:
-    return VAE(channels=channels, widths=[8, 8], blocks=[1, 1], time=[time, 1], space=[1, 2])
+def tiny(channels: int, *, time: int = 1, band: tuple[int, int] | None = None) -> VAE:
+    return VAE(channels=channels, widths=[8, 8], blocks=[1, 1], time=[time, 1], space=[1, 2], band=band)
 
 
 def smooth(*shape: int) -> Tensor:
@@ -46,6 +46,17 @@ def test_some_components_lose_what_the_others_hold() -> None:
     assert values[:-5].sum() < 0.3 * values.sum()
 
 
+def test_components_of_low_frequencies_are_those_of_the_smooth_video() -> None:
+    """With as many channels as the band has numbers, what is lost is what the band leaves out."""
+    vae, video = tiny(channels=3, band=(1, 1)), smooth(8, 3, 5, 8, 8)
+    principal(vae, [video])
+    first, rest = vae.encoder.linear.bands
+    smoothed = torch.cat(
+        [part.synthesise(part.analyse(v)) for part, v in ((first, video[:, :, :1]), (rest, video[:, :, 1:]))], dim=2
+    )
+    assert_close(reconstructed(vae, video), smoothed, atol=1e-4, rtol=0)
+
+
 def test_whitening_evens_the_channels_out() -> None:
     video = smooth(16, 3, 5, 8, 8)
     spread = []
@@ -70,7 +81,7 @@ def test_measured_statistics_normalise() -> None:
 def test_it_starts_as_its_linear_way_transposed() -> None:
     vae, video = tiny(channels=4), smooth(1, 3, 5, 8, 8)
     with torch.no_grad():
-        assert_close(vae.encoder(video), vae.encoder.linear(video))
+        assert_close(vae.encoder(video), vae.encoder.linear(video).movedim(-1, 1))
     for inward, outward in ((vae.encoder.linear.first, vae.decoder.linear.first),):
         assert_close(inward.weight @ outward.weight, torch.eye(4), atol=1e-5, rtol=0)
     assert all(p.no_decay and not p.matrix for p in vae.parameters())

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from dit_video.errors import ShapeError
 from dit_video.models.vae import VAE
 from dit_video.seeds import generator
 
 
-def lively(**changes: object) -> VAE:
+def lively(dtype: torch.dtype = torch.float32, **changes: object) -> VAE:
     """A tiny VAE whose convolutions are not silent."""
-    settings = {"channels": 4, "widths": [8, 8], "blocks": [1, 2], "time": [2, 2], "space": [2, 2]} | changes
-    vae = VAE(**settings).eval()  # type: ignore[arg-type]
+    about = {"channels": 4, "widths": [8, 8], "blocks": [1, 2], "time": [2, 2], "space": [2, 2]} | changes
+    vae = VAE(**about).eval()  # type: ignore[arg-type]
     source = generator(0, "lively")
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=source))
         vae.mean.copy_(torch.randn(4, generator=source))
         vae.std.copy_(torch.rand(4, generator=source) + 0.5)
-    return vae
+    return vae.to(dtype)
 
 
-STAGES = [{"time": [2, 2], "space": [2, 2]}, {"time": [1, 2], "space": [4, 1]}, {"time": [4, 1], "space": [1, 2]}]
+STAGES: list[dict[str, object]] = [
+    {"time": [2, 2], "space": [2, 2]},
+    {"time": [1, 2], "space": [4, 1], "decoder_blocks": [0, 3]},
+    {"time": [4, 1], "space": [1, 2], "band": (2, 1)},
+    {"time": [2, 2, 2], "space": [4, 2, 2], "widths": [8, 8, 8], "blocks": [1, 1, 1], "band": (4, 6)},
+]
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.1}
 
 
 @pytest.mark.parametrize("stages", STAGES)
-def test_shapes_are_those_of_the_compression(stages: dict[str, list[int]]) -> None:
+def test_shapes_are_those_of_the_compression(stages: dict[str, object]) -> None:
     vae = lively(**stages)
     time, space = vae.compression.time, vae.compression.space
     video = torch.randn(2, 3, 1 + 2 * time, 2 * space, 3 * space)
@@ -38,7 +49,7 @@ def test_shapes_are_those_of_the_compression(stages: dict[str, list[int]]) -> No
 
 
 @pytest.mark.parametrize("stages", STAGES)
-def test_no_frame_sees_the_ones_after_it(stages: dict[str, list[int]]) -> None:
+def test_no_frame_sees_the_ones_after_it(stages: dict[str, object]) -> None:
     vae = lively(**stages)
     time, space = vae.compression.time, vae.compression.space
     video = torch.randn(1, 3, 1 + 3 * time, space, space, requires_grad=True)
@@ -54,17 +65,68 @@ def test_no_frame_sees_the_ones_after_it(stages: dict[str, list[int]]) -> None:
         assert by_frame[frame].any()
 
 
-def stream(vae: VAE, latent: Tensor, chunks: list[int]) -> Tensor:
-    with torch.no_grad():
-        return torch.cat(list(vae.stream_decode(latent.split(chunks, dim=2))), dim=2)
+def near(made: Tensor, whole: Tensor) -> None:
+    """Equal, to what the type of numbers allows."""
+    limit = TOLERANCES[whole.dtype]
+    assert_close(made, whole, atol=limit * float(whole.abs().max()), rtol=limit)
 
 
-@pytest.mark.parametrize("chunks", [[7], [1] * 7, [1, 6], [3, 3, 1], [2, 1, 4]])
-def test_a_stream_is_the_whole(chunks: list[int]) -> None:
-    vae, latent = lively(), torch.randn(2, 4, 7, 2, 3)
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("stages", STAGES)
+def test_a_stream_is_the_whole_however_it_is_cut(stages: dict[str, object], dtype: torch.dtype) -> None:
+    vae = lively(dtype, **stages)
+    time, space = vae.compression.time, vae.compression.space
+    video = torch.randn(2, 3, 1 + 4 * time, 2 * space, space).to(dtype)
     with torch.no_grad():
+        latent = vae.encode(video)
         whole = vae.decode(latent)
-    assert_close(stream(vae, latent, chunks), whole, atol=1e-5, rtol=1e-5)
+        for chunks in ([5], [1] * 5, [1, 4], [2, 2, 1]):
+            near(torch.cat(list(vae.stream_decode(latent.split(chunks, dim=2))), dim=2), whole)
+        for frames in ([1] * (1 + 4 * time), [1 + 4 * time], [2, 4 * time - 1], [time, 2 * time, 1 + time]):
+            near(torch.cat(list(vae.stream_encode(video.split(frames, dim=2))), dim=2), latent)
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, 9), max_size=6), tile=st.sampled_from([None, 9, 16]))
+def test_a_stream_is_the_whole_for_any_chunks_and_tiles(cuts: list[int], tile: int | None) -> None:
+    vae, video = lively(), torch.randn(1, 3, 9, 16, 24, generator=generator(0, "video"))
+    edges = [0, *sorted(cuts), 9]
+    chunks = [video[:, :, start:stop] for start, stop in pairwise(edges)]
+    with torch.no_grad():
+        whole = vae.encode(video)
+        latents = list(vae.stream_encode(chunks, tile=tile))
+        near(torch.cat(latents, dim=2), whole)
+        near(torch.cat(list(vae.stream_decode(latents, tile=tile)), dim=2), vae.decode(whole))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("stages", STAGES)
+def test_tiles_are_the_whole(stages: dict[str, object], dtype: torch.dtype) -> None:
+    vae = lively(dtype, **stages)
+    time, space = vae.compression.time, vae.compression.space
+    video = torch.randn(1, 3, 1 + time, 5 * space, 7 * space, dtype=dtype)
+    with torch.no_grad():
+        latent = vae.encode(video)
+        whole = vae.decode(latent)
+        for tile in (2 * space + 1, 5 * space):
+            near(vae.encode(video, tile=tile), latent)
+            near(vae.decode(latent, tile=tile), whole)
+
+
+def test_a_stream_that_ends_between_latent_frames_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"1 \+ k\*4.*ends 2 after"):
+        list(lively().stream_encode([torch.randn(1, 3, 5, 4, 4), torch.randn(1, 3, 2, 4, 4)]))
+
+
+def test_what_a_stream_remembers_does_not_grow() -> None:
+    vae, latent = lively(), torch.randn(1, 4, 12, 2, 2)
+    passage = vae._decoding(None, streams=True)
+    held = []
+    for chunk in latent.split([1, 1, 8, 2], dim=2):
+        passage(chunk)
+        (memory,) = passage.memories.values()
+        held.append(sum(kept.untyped_storage().nbytes() for kept in memory.values()))
+    assert len(set(held)) == 1
 
 
 def test_an_image_is_a_first_frame_alone() -> None:
