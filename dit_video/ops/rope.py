@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
-from einops import rearrange
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import layer_norm
 
 
 def axis_pairs(pairs: int) -> tuple[int, int, int]:
@@ -27,12 +26,54 @@ def angles(position: Tensor, *, pairs: int, base: float = 100.0) -> Tensor:
 
 
 def rotary(position: Tensor, *, width: int, base: float = 100.0) -> Tensor:
-    """Unit complex numbers (n, 1, 1, width/2) for heads of `width`; compute once a pack."""
+    """Cosines and sines (n, 1, 1, width/2, 2) for heads of `width`; compute once a pack."""
     angle = angles(position, pairs=width // 2, base=base)[:, None, None]
-    return torch.polar(torch.ones_like(angle), angle)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Rotate the pairs (2i, 2i + 1) of x (n, two, h, e) by `turn` from `rotary`, as complex numbers in float32."""
-    pairs = torch.view_as_complex(rearrange(x.float(), "n two h (e pair) -> n two h e pair", pair=2))
-    return rearrange(torch.view_as_real(pairs * turn), "n two h e pair -> n two h (e pair)").to(x.dtype)
+def rotate(x: Tensor, turn: Tensor, *, back: bool = False) -> Tensor:
+    """Rotate the pairs (2i, 2i + 1) of x (n, two, h, e) by `turn` from `rotary`, or back by it, in float32 or wider."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if torch.compiler.is_compiling():  # which knows no complex numbers
+        (a, b), (cos, sin) = wide.unflatten(-1, (-1, 2)).unbind(-1), turn.unbind(-1)
+        sin = -sin if back else sin
+        return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
+    pairs, by = torch.view_as_complex(wide.unflatten(-1, (-1, 2))), torch.view_as_complex(turn.to(wide.dtype))
+    return torch.view_as_real(pairs * (by.conj() if back else by)).flatten(-2).to(x.dtype)
+
+
+def normed_turn(x: Tensor, scale: Tensor, turn: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """rotate(norm(x) * scale, turn), of which x alone is kept for the backward.
+
+    Args:
+        x: (n, two, h, e), normalised over e, head by head.
+        scale: (two, 1, e).
+        turn: (n, 1, 1, e/2, 2), from `rotary`.
+        eps: added to the variance.
+    """
+    if torch.compiler.is_compiling():  # which finds out itself what to keep
+        return rotate(layer_norm(x, x.shape[-1:], eps=eps) * scale, turn).to(x.dtype)
+    out: Tensor = _NormedTurn.apply(x, scale, turn, eps)
+    return out
+
+
+class _NormedTurn(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, turn: Tensor, eps: float) -> Tensor:
+        normed, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], None, None, eps)
+        ctx.save_for_backward(x, mean, rstd, scale, turn)
+        ctx.eps = eps
+        return rotate(normed * scale, turn).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, rstd, scale, turn = ctx.saved_tensors
+        size = x.shape[-1:]
+        normed = torch.native_layer_norm(x, size, None, None, ctx.eps)[0]
+        back = rotate(grad.contiguous(), turn, back=True)
+        to_scale = torch.einsum("nthe,nthe->te", back, normed)[:, None]
+        to_normed = (back * scale).to(x.dtype)
+        to_x = torch.ops.aten.native_layer_norm_backward(
+            to_normed, x, size, mean, rstd, None, None, [True, False, False]
+        )[0]
+        return to_x, to_scale.to(scale.dtype), None, None

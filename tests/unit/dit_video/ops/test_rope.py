@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import layer_norm
 from torch.testing import assert_close
 
-from dit_video.ops.rope import angles, axis_pairs, rotary, rotate
+from dit_video.ops.rope import angles, axis_pairs, normed_turn, rotary, rotate
 
 
 def products(qk: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
@@ -42,3 +43,20 @@ def test_axes_share_all_pairs(pairs: int) -> None:
     assert sum(counts) == pairs
     assert counts[1] == counts[2]
     assert angles(torch.ones(2, 3), pairs=pairs).shape == (2, pairs)
+
+
+def test_the_normed_turn_is_a_norm_a_scale_and_a_turn() -> None:
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 2, 3, 8, dtype=torch.float64, generator=source).requires_grad_()
+    scale = torch.rand(2, 1, 8, dtype=torch.float64, generator=source).requires_grad_()
+    seen = torch.randn(6, 2, 3, 8, dtype=torch.float64, generator=source)
+    turn = rotary(torch.rand(6, 3, generator=source) * 9, width=8)
+    mine = normed_turn(x, scale, turn)
+    theirs = rotate(layer_norm(x, (8,), eps=1e-6) * scale, turn)
+    torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+    for a, b in zip(
+        torch.autograd.grad((mine * seen).sum(), (x, scale)),
+        torch.autograd.grad((theirs * seen).sum(), (x, scale)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
