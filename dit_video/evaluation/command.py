@@ -58,7 +58,7 @@ def evaluate(
         ema: averaged weights of a run.
         device: auto, cpu, cuda, ...
         precision: what VAEs of diffusers compute in: float32, bfloat16 or float16.
-        tile: pixels a side of the tiles that VAEs of diffusers cut larger frames into.
+        tile: pixels a side of the tiles that VAEs cut larger frames into, to save memory.
     """
     paths = [vae] if isinstance(vae, str) else [str(path) for path in vae]
     if not paths:
@@ -162,16 +162,18 @@ def named(paths: Sequence[str]) -> dict[str, str]:
 
 
 def opened(names: Mapping[str, str], *, ema: bool, precision: str, tile: int | None) -> list[Subject]:
-    """The VAEs of paths with short names; beside runs of ours, `precision` and `tile` are for those of diffusers."""
+    """The VAEs of paths with short names; a run of ours computes in float32."""
     from dit_video.evaluation.measure import Subject
     from dit_video.pipeline.load import load_vae
     from dit_video.pipeline.pretrained import is_pretrained
 
-    published = {path for path in names if is_pretrained(path)} or set(names)
+    published = {path for path in names if is_pretrained(path)}
+    if precision != "float32" and not published:
+        raise ConfigError(f"precision={precision} is for VAEs of diffusers, and vae= names none; leave it out")
     return [
-        Subject(name, load_vae(path, ema=ema, precision=precision, tile=tile))
+        Subject(name, load_vae(path, precision=precision, tile=tile))
         if path in published
-        else Subject(name, load_vae(path, ema=ema))
+        else Subject(name, load_vae(path, ema=ema), tile=tile)
         for path, name in names.items()
     ]
 

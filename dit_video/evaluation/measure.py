@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from itertools import chain, repeat
+from itertools import chain, repeat, tee
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class Subject:
     channels: Channels = field(default_factory=Channels)
     spectrum: Spectrum = field(default_factory=Spectrum)
     features: fvd.Features | None = None
+    tile: int | None = None
 
 
 @dataclass
@@ -66,8 +67,8 @@ class Watch:
         """Each frame with all its copies, counted in the figures."""
         self.pairs = [Pair() for _ in self.subjects]
         streams = [
-            copies(subject.vae, self.clip.frames(self.cut), posterior=subject.channels.add, latent=subject.spectrum.add)
-            for subject in self.subjects
+            copies(subject.vae, frames, posterior=subject.channels.add, latent=subject.spectrum.add, tile=subject.tile)
+            for subject, frames in zip(self.subjects, tee(self.clip.frames(self.cut), len(self.subjects)), strict=True)
         ]
         for row in zip(*streams, strict=True):
             frame, made = row[0][0], [copy for _, copy in row]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Row = dict[str, Any]
+KEY = 12  # letters
 STYLE = """
 .figured td, .figured th { text-align: right; white-space: nowrap } .figured { width: auto; min-width: 60% }
 .figured td:first-child, .figured th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere }
@@ -63,12 +64,13 @@ def head(results: Mapping[str, Any]) -> str:
     frames = sum(clip["frames"] for clip in clips)
     sizes = sorted({f"{clip['width']} × {clip['height']}" for clip in clips})
     told = [
-        f"{len(clips)} clips and pictures, {frames:,} frames",
+        f"{len(clips)} clips",
+        f"{frames:,} frames",
         sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes",
     ]
     told += [f"at {settings['fps']:g} fps"] if settings["fps"] else []
     told += [f"from {settings['start']:.0%} of each video on"] if settings["start"] else []
-    title = " against ".join(escape(item["name"]) for item in results["vaes"])
+    title = escape(", ".join(item["name"] for item in results["vaes"]))
     strip = ""
     if len(results["vaes"]) == 1:
         own = results["vaes"][0]["figures"]
@@ -96,7 +98,7 @@ def figures(results: Mapping[str, Any]) -> str:
     for at, item in enumerate(results["vaes"]):
         ratio = item["compression"]
         size = f"{ratio['time']} × {ratio['space']} × {ratio['space']}, {ratio['channels']} channels"
-        about = f"{size} ({item['values_ratio']:.3g} times fewer values), {plots.short(item['parameters'])} parameters"
+        about = f"{size} ({item['values_ratio']:,.0f} times fewer values), {plots.short(item['parameters'])} parameters"
         cells = "".join(cell(item["figures"][name], name, first=ahead[name] == at) for name in names)
         if distances:
             cells += f"<td>{said(item['fvd']['value'], 1) if item['fvd'] else '–'}</td>"
@@ -133,8 +135,7 @@ def quality(clip: Row) -> float:
 def worst_and_best(folder: Path, results: Mapping[str, Any], *, shown: int) -> str:
     """The worst clips first and then the best, each once, with their error maps."""
     order = sorted(results["clips"], key=quality)
-    worst = order[:shown]
-    finest = [clip for clip in order[::-1][:shown] if clip not in worst]
+    worst, finest = order[:shown], order[shown:][::-1][:shown]
     if not worst:
         return absent("No clip is shown: shown=0.")
     several = " Below each copy its" if len(results["vaes"]) > 1 else "Left the original, then the copy and its"
@@ -142,8 +143,9 @@ def worst_and_best(folder: Path, results: Mapping[str, Any], *, shown: int) -> s
     parts = [note(told.strip())]
     for name, clips in (("Worst", worst), ("Best", finest)):
         if clips:
-            about = f"{len(clips)} of {len(order)} by PSNR"
-            parts.append(f"<h3>{name}<small>{about}</small></h3>{sheet(folder, clips, results)}")
+            every = len(clips) == len(order)
+            title = "All, the worst first" if every else f"{name}<small>{len(clips)} of {len(order)} by PSNR</small>"
+            parts.append(f"<h3>{title}</h3>{sheet(folder, clips, results)}")
     return "".join(parts)
 
 
@@ -186,10 +188,13 @@ def every_clip(results: Mapping[str, Any]) -> str:
     """How PSNR spreads, and a row a clip, the worst first."""
     clips = sorted(results["clips"], key=quality)
     parts = []
-    for at, item in enumerate(results["vaes"]):
-        values = np.array([v for clip in clips if math.isfinite(v := clip["vaes"][at]["psnr_db"])])
-        if len(values) > 1:
-            parts.append(plots.dots(item["name"], values, unit="PSNR of each clip, dB"))
+    found = np.array([[item["psnr_db"] for item in clip["vaes"]] for clip in clips])
+    known = found[np.isfinite(found)]
+    for item, values in zip(results["vaes"], found.T, strict=True):
+        if np.isfinite(values).sum() > 1:
+            ends = (float(known.min()), float(known.max()))
+            dots = plots.dots(item["name"], values[np.isfinite(values)], unit="PSNR of each clip, dB", ends=ends)
+            parts.append(dots)
     spread = f'<div class="plots">{"".join(parts)}</div>' if parts else ""
     return spread + clip_table(clips, results)
 
@@ -221,7 +226,7 @@ def latents(results: Mapping[str, Any]) -> str:
     for at, item in enumerate(results["vaes"]):
         if len(item["spectrum"]) > 1:
             x, y = np.array(item["spectrum"]).T
-            curves.append(plots.Curve(x, np.maximum(y, 1e-12), name=item["name"][-14:], style=f"c{at % 4}"))
+            curves.append(plots.Curve(x, np.maximum(y, 1e-12), name=ending(item["name"]), style=f"c{at % 4}"))
     unit = "power by cycles a latent position"
     plot = plots.lines("Spectrum of normalised latents", curves, unit=unit, wide=True) if curves else ""
     told = (
@@ -230,6 +235,11 @@ def latents(results: Mapping[str, Any]) -> str:
     )
     spectrum = f'{note(told)}<div class="plots">{plot}</div>' if plot else absent("The latents are too small for one.")
     return spectrum + "".join(channels(item) for item in results["vaes"])
+
+
+def ending(name: str) -> str:
+    """As much of a name as a plot's key has room for; names of one kind differ at their ends."""
+    return name if len(name) <= KEY else f"…{name[1 - KEY :]}"
 
 
 def channels(item: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ PIECE = 4  # latent frames of a piece, but for the first
 
 
 class Autoencoder(Protocol):
-    """What is evaluated; `stream_encode(videos) -> latents` may come with it."""
+    """What is evaluated; ours have `stream_encode(videos)` too, and take a `tile=` for both streams."""
 
     @property
     def compression(self) -> Compression:
@@ -52,8 +52,9 @@ class Autoencoder(Protocol):
         """What `encode` does with the posterior's mean."""
         ...
 
-    def stream_decode(self, latents: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Videos of normalised latents that come in pieces."""
+    @property
+    def stream_decode(self) -> Callable[..., Iterator[Tensor]]:
+        """Takes normalised latents that come in pieces; gives their videos."""
         ...
 
 
@@ -80,6 +81,7 @@ def copies(
     *,
     posterior: Callable[[Posterior], None],
     latent: Callable[[Tensor], None],
+    tile: int | None = None,
 ) -> Iterator[tuple[Frame, Frame]]:
     """Each frame (h, w, 3) with its copy.
 
@@ -88,11 +90,13 @@ def copies(
         frames: of one video, of one size.
         posterior: is told the distribution of the clip's latent, of a stream that of its first piece.
         latent: is told the normalised latent, piece by piece.
+        tile: pixels a side of the tiles that a VAE which streams cuts larger frames into.
     """
     waiting: deque[Frame] = deque()
     time, space = vae.compression.time, vae.compression.space
     stream = getattr(vae, "stream_encode", None)
     first, rest = (1 + PIECE * time, PIECE * time) if stream else (1 << 30, 1)
+    tiles = {"tile": tile} if stream else {}
 
     def videos() -> Iterator[Tensor]:
         for number, piece in enumerate(pieces(frames, first=first, rest=rest)):
@@ -107,13 +111,23 @@ def copies(
                 posterior(found)
                 yield vae.normalise(found.mean)
         else:
-            yield from stream(tapped(videos(), lambda video: posterior(vae.posterior(video))))
+            seen = tapped(videos(), lambda video: posterior(vae.posterior(middle(video, tile, space=space))))
+            yield from stream(seen, **tiles)
 
-    for video in vae.stream_decode(tapped_all(encoded(), latent)):
+    for video in vae.stream_decode(tapped_all(encoded(), latent), **tiles):
         for copy in to_frames(video[0])[: len(waiting)]:
             frame = waiting.popleft()
             yield frame, copy[: frame.shape[0], : frame.shape[1]]
     assert not waiting, "a VAE gave back fewer frames than it was given"
+
+
+def middle(video: Tensor, tile: int | None, *, space: int) -> Tensor:
+    """The middle of larger frames, a tile a side."""
+    if tile is None:
+        return video
+    starts = [max(side - tile, 0) // 2 // space * space for side in video.shape[-2:]]
+    size = tile // space * space
+    return video[..., starts[0] : starts[0] + size, starts[1] : starts[1] + size]
 
 
 def tapped(videos: Iterator[Tensor], told: Callable[[Tensor], None]) -> Iterator[Tensor]:

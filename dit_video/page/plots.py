@@ -81,11 +81,16 @@ def lines(title: str, curves: Sequence[Curve], *, unit: str, wide: bool = False,
     return figure(title, " · ".join(facts), "".join(parts), width=width, height=TALL, wide=wide)
 
 
-def dots(title: str, values: Array, *, unit: str, goal: float | None = None) -> str:
-    """Each value a dot on one axis, the goal a dashed line; dots that would cover each other are piled up."""
-    ends = [*values.tolist(), *([goal] if goal is not None else [])]
-    room = (max(ends) - min(ends)) * 0.04 + 0.5
-    across = Scale(min(ends) - room, max(ends) + room, LEFT, WIDE - RIGHT)
+def dots(
+    title: str, values: Array, *, unit: str, goal: float | None = None, ends: tuple[float, float] | None = None
+) -> str:
+    """Each value a dot on one axis, the goal a dashed line; dots that would cover each other are piled up.
+
+    The axis reaches from the least to the most of all, and of `ends`, by which several plots have the same.
+    """
+    shown = [*values.tolist(), *([goal] if goal is not None else []), *(ends or ())]
+    room = (max(shown) - min(shown)) * 0.04 + 0.5
+    across = Scale(min(shown) - room, max(shown) + room, LEFT, WIDE - RIGHT)
     piles: dict[int, list[float]] = {}
     for value in sorted(values.tolist()):
         piles.setdefault(round(across(value) / 8), []).append(across(value))
