@@ -26,7 +26,7 @@ from benchmarks.soak.measure import spread
 from dit_video import log
 
 TIMES = 3  # of each fault
-STEPS, PACE = 400, 0.3  # of a trial; seconds a step sleeps until all faults have happened
+STEPS, PACE = 300, 0.3  # of a trial; seconds a step sleeps until all faults have happened
 SMALL = (*TINY, f"run.samples={STEPS * 4}", "run.every_samples=16")
 NODES = ("trainer=cpu", "trainer.num_nodes=2")
 FOUR = ("trainer=cpu2", "trainer.num_nodes=2")
@@ -172,9 +172,9 @@ def limit(folder: Path, oracle: Path) -> dict[str, Any]:
     more = ("run.submit.time=3", "run.submit.grace=90")
     with (
         Cluster(folder / "cluster", nodes=2) as cluster,
-        submitted(cluster, folder / "run", [*SMALL, *NODES, *more], pace=PACE) as job,
+        submitted(cluster, folder / "run", [*SMALL, *NODES, *more], pace=1.0) as job,
     ):
-        job.restarted(TIMES, seconds=600)
+        job.restarted(TIMES, seconds=900)
         job.trained(1, since=job.history[-1].time)
         saved = len(list((job.run / "checkpoints").iterdir()))
         job.pace(0)

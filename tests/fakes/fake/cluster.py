@@ -59,7 +59,7 @@ class Cluster:
         self.nodes, self.cpus = nodes, cpus
         self.mode = keeper.best() if mode == "auto" else mode
         self.settings: dict[str, object] = {"silence": silence, "grace": grace, "kill_wait": kill_wait}
-        self.settings["warning"] = "SlurmctldParameters=preempt_send_user_signal" if warned else ""
+        self.settings["warning"] = warning() if warned else ""
         self.conf = self.folder / "slurm.conf"
         self.environment = {"SLURM_CONF": str(self.conf)}
         self.daemons: list[subprocess.Popen[bytes]] = []
@@ -208,6 +208,16 @@ class Cluster:
     def logs(self) -> str:
         """The last lines of all logs."""
         return "\n".join(f"--- {path.name}\n{tail(path)}" for path in sorted(self.folder.glob("*.log")))
+
+
+def warning() -> str:
+    """The setting by which the signal of --signal announces a preemption too: it has had two names."""
+    told = subprocess.run(
+        ["slurmctld", "-V"], env={"PATH": keeper.search()}, text=True, capture_output=True, check=True
+    )
+    version = told.stdout.split()[-1].split(".")
+    new = (int(version[0]), int(version[1])) >= (23, 2)
+    return "PreemptParameters=send_user_signal" if new else "SlurmctldParameters=preempt_send_user_signal"
 
 
 def tail(path: Path, *, lines: int = 15) -> str:
