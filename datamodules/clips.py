@@ -18,12 +18,12 @@ from datamodules.dataset.index import Index
 from datamodules.files.shards import Shards
 from datamodules.loading.loader import Batches
 from datamodules.loading.pixels import ClipLoader, fitting
+from datamodules.order.held import in_order
 from datamodules.order.packs import Group, Item, Items, Pack, items
 from datamodules.order.plan import Micros, Plan, planned
 from datamodules.order.steps import Micro, micros
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import DataError
-from dit_video.seeds import seed_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,9 +185,7 @@ class ClipData(LightningDataModule):
 
     def validation(self, n: int) -> list[ClipBatch]:
         """At most `n` held-out clips, from their first frame on, in batches of one bucket; the same ones every time."""
-        rows = sorted(
-            self.chosen.held.tolist(), key=lambda row: seed_for(0, "order of validation", self.index.key[row])
-        )[:n]
+        rows = in_order(self.chosen.held, self.index.key)[:n]
         alike: dict[VideoShape, list[int]] = {}
         for row in rows:
             alike.setdefault(self.loader.shape(row), []).append(row)
