@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 AHEAD = 2  # tasks that a process has in hand
 KEPT = 3  # answers that whoever asked may keep before tensors go by value
 TICK = 5.0  # seconds between two looks at silent processes
-LARGE = 2**15  # bytes of a task that are sent only when its process has nothing else to do: both would send, for ever
+LARGE = 2**15  # bytes of a task that are sent only when its process has nothing else to do: both would send, for ever;
+# so it is with many small ones that it has not read yet
 
 Work = Callable[[Any, Empty], Any]
 """`work(task, empty)` is the answer; tensors made by `empty` need no copy. What it raises, who awaits it does"""
@@ -58,7 +59,7 @@ class Mate:
     def send(self, task: bytes, silent: Silent) -> None:
         """Give it a task; EndedError where it has ended. `silent` is told of the seconds in which it takes none."""
         with passing():
-            while self.busy > len(self.early) and len(task) > LARGE:
+            while self.busy > len(self.early) and (len(task) > LARGE or not self.pipe.free()):
                 self.early.append(self.pipe.receive(silent=silent))
             self.pipe.send(task, silent=silent)
         self.busy += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -25,6 +26,12 @@ class Pipe:
             left = memoryview(part)
             while left:
                 left = left[self.waited(lambda left=left: self.end.send(left), silent) :]  # type: ignore[misc]
+
+    def free(self) -> bool:
+        """Whether a message of some ten thousand bytes goes out at once: the other end has read most of the others."""
+        found = select.poll()
+        found.register(self.end, select.POLLOUT)
+        return bool(found.poll(0))
 
     def receive(self, *, silent: Silent = bool) -> bytearray:
         """The next message; EOFError where the other end is closed, also in the midst of it."""

@@ -75,6 +75,19 @@ def test_large_tasks_and_large_answers_do_not_wait_for_each_other() -> None:
     assert [answer[0] for answer in found] == list(range(8))
 
 
+def test_many_small_tasks_and_large_answers_do_not_wait_for_each_other() -> None:
+    def work(task: int, empty: Empty) -> torch.Tensor:
+        made = empty((LARGE,), dtype=torch.int64)
+        made[:] = task
+        return made
+
+    def never(seconds: float) -> None:
+        assert seconds < 30, "both send, and neither reads"
+
+    found = list(answers(work, iter(range(500)), workers=1, guard=Guard(), silent=never, ahead=200))  # all kept
+    assert [int(made[0]) for made in found] == list(range(500))
+
+
 def test_a_process_that_ends_ends_the_crew_and_leaves_no_other() -> None:
     def work(task: int, empty: Empty) -> int:
         if task == 5:
