@@ -21,6 +21,7 @@ from dit_video import log
 
 SHARDS, FILES = 40, 3  # files a shard
 CONCURRENT = 4
+BATCH = "batch=2"  # of an element that has a few clips of each size, most of a larger batch would be copies
 SIZES = "sizes=[1x32x32,1x32x48,1x48x32,9x32x32,9x32x48,9x48x32]"
 SUBMIT = ("run.submit=slurm", f"run.submit.concurrent={CONCURRENT}")
 KILLED = (3, 6)  # elements: of one the task, of the other all of it
@@ -50,8 +51,8 @@ def measure(folder: Path) -> dict[str, Any]:
     curate = (f"source={raw}", f"shard_samples={FILES}", "workers=1")
     steps = [
         Step(name="curate", arguments=curate, folder="index", each=1, again=False),
-        Step(name="recaption", arguments=(f"recaptioner={words}",), folder="captions/dense", each=2, again=True),
-        Step(name="encode", arguments=(f"vae={vae}", SIZES, "fps=8"), folder="latents/vae", each=2, again=False),
+        Step(name="recaption", arguments=(f"recaptioner={words}", BATCH), folder="captions/dense", each=2, again=True),
+        Step(name="encode", arguments=(f"vae={vae}", SIZES, "fps=8", BATCH), folder="latents/vae", each=2, again=False),
     ]
     figures: dict[str, Any] = {}
     with Cluster(folder / "cluster", nodes=3, cpus=4) as cluster:
