@@ -24,7 +24,8 @@ from dit_video.slurm.settings import Slurm
 from dit_video.slurm.submit import FOLDER, SCRIPT, TABLE, check_environment, considered, write
 
 LOGS = "logs"
-ELEMENTS = 1000  # of an array, where nothing else is asked for: SLURM's own limit is 1001
+ROUNDS = 8  # elements that come one after the other in the place of one, where nothing else is asked for
+ELEMENTS = 1000  # of an array that is only shown: SLURM's own limit
 ONE = Size()
 
 
@@ -57,7 +58,7 @@ class Stage:
         if not self.parted:
             return 1
         if asked is None:
-            return max(1, min(self.shards, most, ELEMENTS))
+            return max(1, min(self.shards, most, ROUNDS * self.slurm.concurrent))
         if (count := -(-self.shards // asked)) > most:
             raise ConfigError(
                 f"run.submit.shards_per_task={asked} makes {count} elements of {self.shards} shards, and SLURM takes "

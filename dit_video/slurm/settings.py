@@ -24,8 +24,8 @@ class Slurm:
     With `min_nodes` a job that starts again may have fewer nodes than trainer.num_nodes, down to that.
     `grace` seconds before the time limit the ranks are told to save and stop, by SLURM itself, or by the shell of the
     job where signals do not reach them (`signal`); `wait` seconds after the first rank has ended, the others are ended.
-    `concurrent` elements of an array run at once, each for `shards_per_task` shards of a dataset (by default one, or as
-    many as make 1000 elements); one that was killed begins again at most `requeues` times.
+    `concurrent` elements of an array run at once, each for `shards_per_task` shards of a dataset (by default one, or
+    as many as make 8 elements for each that runs at once); one that was killed begins again at most `requeues` times.
     `environment` is exported: {NAME: value}, or {NAME: null} for what the submitting shell must have, which is handed
     over by name and written nowhere. `modules` are loaded, `setup` lines of shell run first on the batch host;
     `container` is an image, run by `engine` with `mounts` (SOURCE:TARGET), `python` the interpreter there.

@@ -45,10 +45,11 @@ def test_numbers_are_read_as_they_are_spelled(numbers: list[int]) -> None:
     assert spelled.count("-") <= 2
 
 
-def test_there_is_an_element_a_shard_up_to_what_slurm_takes() -> None:
-    assert STAGE.parts(1000) == 40
+def test_there_is_an_element_a_shard_up_to_some_rounds_and_what_slurm_takes() -> None:
+    assert STAGE.parts(1000) == 8 * 4
     assert STAGE.parts(25) == 25
-    assert replace(STAGE, shards=100_000).parts(1_000_000) == 1000
+    assert replace(STAGE, shards=20).parts(1000) == 20
+    assert replace(STAGE, slurm=Slurm(shards_per_task=1)).parts(1000) == 40
     assert replace(STAGE, parted=False).parts(1000) == 1
     wide = replace(STAGE, shards=100_000, slurm=Slurm(shards_per_task=100))
     assert wide.parts(1000) == 1000
