@@ -99,7 +99,7 @@ def of(folder: Path, *, rank: int, code: int | None, time: float, said: str) -> 
         own = {"mistake": USER_ERROR, "consequence": 1, "node": BAD_NODE}.get(
             record.kind, code if code and code > 0 else 1
         )
-        trace = record.traceback
+        trace = record.traceback if kind != "node" else ""
         return Cause(
             rank=rank, kind=kind, name=record.name, text=text, code=own, time=record.time, beat=beat, traceback=trace
         )

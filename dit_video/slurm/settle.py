@@ -79,7 +79,8 @@ def settle(start: Attempt, *, run: Path, code: int, job: Mapping[str, str]) -> V
     if found.kind == "mistake":
         return Verdict("exit", USER_ERROR, why=f"error: {found.text}")
     if found.kind == "stop":
-        stopped = f"stopped by a signal after step {found.beat.done and found.beat.step}"
+        when = f"after step {found.beat.step}" if found.beat.done else "before the first step"
+        stopped = f"stopped by a signal {when}"
         if found.code == INTERRUPTED:
             return Verdict("exit", INTERRUPTED, why=stopped)
         return back(Verdict("requeue", REQUEUE, why=f"{stopped}; the job goes back into the queue"), job)
@@ -110,6 +111,7 @@ def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -
     allowed = next((item.restarts for item in start.endings), RESTARTS)
     budget = restarts.continued(run, restarts=allowed, rows=rows, attempt=start.start + 1)
     budget.began = start.began
+    detected = min((item.detected for item in start.endings if item.detected), default=found.time)
     refusal = budget.refusal(found)
     if refusal is None and job.get("Requeue") == "0":
         refusal = "the job may not be requeued (--no-requeue)"
@@ -121,12 +123,13 @@ def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -
         "host": node,
         "nodes": start.nodes,
         "excluded": [bad] if bad else [],
-        "detected": min((item.detected for item in start.endings if item.detected), default=found.time),
-        "failed": found.time,
+        "detected": detected,
+        "failed": min(found.time, detected),
     }
     budget.record(found, refusal=refusal, kept=start.folder, more=more)
     who = f"rank {found.rank}" if found.rank is not None else "a rank" if start.endings else "the step"
-    told = f"{who}{f' on {node}' if node else ''} {found.text}; {outlook(budget, refusal)}"
+    what = found.text if found.kind == "node" else f"{who}{f' on {node}' if node else ''} {found.text}"
+    told = f"{what}; {outlook(budget, refusal)}"
     if refusal is not None:
         return Verdict("exit", 1 if found.same(budget.before) else found.code or 1, why=f"{told} ({start.folder})")
     if bad:
