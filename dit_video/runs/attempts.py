@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dit_video.runs import files
@@ -14,9 +14,9 @@ START = re.compile(r"(\d+)-(\d+)")
 SHOWN = 5
 
 
-def attempts(run: Path, *, said: Said) -> Iterator[str]:
-    """A line for each of the newest starts: JOB-RESTARTS, and what was decided, of what."""
-    found = starts(run)
+def attempts(run: Path, *, said: Said, told: Collection[str] = ()) -> Iterator[str]:
+    """A line for each of the newest starts but those `told` already: JOB-RESTARTS, and what was decided, of what."""
+    found = [path for path in starts(run) if path.name not in told]
     for path in found[:SHOWN]:
         yield f"{path.name}: {decided(files.text_of(path / VERDICT, said=said))}"
     if len(found) > SHOWN:

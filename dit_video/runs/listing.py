@@ -19,16 +19,16 @@ def page(runs: Sequence[Summary], *, width: int | None) -> list[str]:
     if not runs:
         return []
     now = time.time()
-    rates = [f"{text.rate(run.units)} {run.unit}" if run.units is not None else "" for run in runs]
+    rates = [f"{text.rate(run.units)} {run.unit}/s" if run.units is not None else "" for run in runs]
     columns = [
-        Column(head="RUN", cells=[run.record.name for run in runs], least=12),
+        Column(head="RUN", cells=[run.record.name for run in runs], least=28, end=True),
         Column(head="KIND", cells=[run.record.kind for run in runs], rank=9),
         Column(head="STATE", cells=[run.state.word for run in runs]),
         Column(head="STEP", cells=[text.count(run.step) for run in runs], rank=7, right=True),
         Column(head="SAMPLES", cells=[samples(run) for run in runs], rank=1, right=True),
         Column(head="LOSS", cells=[text.figure(run.loss) for run in runs], rank=2, right=True),
         Column(head="SAMPLES/S", cells=[text.rate(run.rate) for run in runs], rank=5, right=True),
-        Column(head="A SECOND", cells=rates, rank=10, right=True),
+        Column(head="THROUGHPUT", cells=rates, rank=10, right=True),
         Column(head="CHECKPOINT", cells=[saved(run.record, now=now) for run in runs], rank=4, right=True),
         Column(head="LEFT", cells=[text.span(run.left) if run.left is not None else "" for run in runs], rank=3),
         Column(head="SEEN", cells=[text.age(now - run.record.seen) if run.record.seen else "" for run in runs], rank=8),

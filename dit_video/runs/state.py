@@ -45,7 +45,9 @@ def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
     if record.complete:
         return State(word="done")
     if live is not None:
-        return State(word="running", why=f"job {live.id} is {live.state}, and starts or ends", hosts=live.nodes)
+        own = record.sign.ended if record.sign is not None else None
+        why = f"{own.text or 'it was stopped, and saved'}; job {live.id} sees to what follows" if own else "starting"
+        return State(word="running", why=why, hosts=live.nodes)
     if (found := attempted(record, now=now)) is not None:
         return found
     return ended(record, mine[-1] if mine else None)

@@ -33,6 +33,7 @@ def page(run: Summary, *, width: int | None) -> tuple[list[str], list[str]]:
     said: list[str] = []
     room = (width or 120) - LABEL
     settings = record.settings(run.record.path, said=said.append)
+    failures = {Path(str(row.get("kept", ""))).name for row in run.record.restarts}
     parts: list[tuple[str, Iterator[str]]] = [
         ("state", state(run)),
         ("progress", progress(run)),
@@ -40,7 +41,7 @@ def page(run: Summary, *, width: int | None) -> tuple[list[str], list[str]]:
         ("checkpoints", checkpoints(run)),
         ("settings", chosen(settings)),
         ("jobs", jobs(run)),
-        ("attempts", attempts(run.record.path, said=said.append)),
+        ("attempts", attempts(run.record.path, said=said.append, told=failures)),
         ("restarts", restarts(run.record.restarts)),
         ("log", logs(run)),
         ("next", following(run)),
@@ -52,7 +53,8 @@ def page(run: Summary, *, width: int | None) -> tuple[list[str], list[str]]:
         )
     ]
     for label, found in parts:
-        for number, line in enumerate(found):
+        fit = None if width is None or label == "next" else room  # a command is copied as it stands
+        for number, line in enumerate(part for whole in found for part in text.wrapped(whole, width=fit)):
             lines.append(f"{'' if number else label:<{LABEL}}{line}")
     return lines, said
 

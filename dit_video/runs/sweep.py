@@ -95,7 +95,7 @@ def page(points: Sequence[Point], *, width: int | None) -> list[str]:
         Column(head="STEP", cells=[text.count(point.run.step) for point in points], right=True),
         Column(head="SAMPLES", cells=[text.count(point.run.samples_seen) for point in points], right=True),
         Column(head="LOSS", cells=[text.figure(point.run.loss) for point in points], rank=1, right=True),
-        Column(head="HELD OUT", cells=[text.figure(point.validation) for point in points], rank=2, right=True),
+        Column(head="VAL LOSS", cells=[text.figure(point.validation) for point in points], rank=2, right=True),
         Column(head="BEST", cells=["*" if point is first else "" for point in points]),
         Column(head="STATE", cells=[point.run.state.word for point in points]),
         Column(head="SAMPLES/S", cells=[text.rate(point.run.rate) for point in points], rank=4, right=True),

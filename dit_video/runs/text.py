@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,7 +57,7 @@ def rate(value: float | None) -> str:
 class Column:
     """A column of a table: what stands over it, its cells, and its rank; the highest go first where there is no room.
 
-    `least` letters are left of a text that is cut for want of room; 0 for one that is not cut.
+    `least` letters are left of a text that is cut for want of room, its end where `end` says so; 0: it is not cut.
     """
 
     head: str
@@ -64,6 +65,7 @@ class Column:
     rank: int = 0
     right: bool = False
     least: int = 0
+    end: bool = False
 
     @property
     def width(self) -> int:
@@ -93,14 +95,23 @@ def needed(columns: Sequence[Column]) -> int:
 
 def cell(value: str, width: int, column: Column) -> str:
     """A text in its place, cut where it is too long."""
-    shown = short(value, width)
+    shown = short(value, width, end=column.end)
     return shown.rjust(width) if column.right else shown.ljust(width)
 
 
-def short(value: str, width: int) -> str:
-    """A text in at most `width` letters, with a mark where it goes on."""
+def short(value: str, width: int, *, end: bool = False) -> str:
+    """A text in at most `width` letters, with a mark where it goes on; its `end` is kept, or its beginning."""
     line = " ".join(value.split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    if len(line) <= width:
+        return line
+    return f"…{line[1 - width :]}" if end else f"{line[: width - 1]}…"
+
+
+def wrapped(line: str, *, width: int | None) -> list[str]:
+    """A line as several of at most `width` letters, the following ones indented."""
+    if width is None or len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def curve(values: Sequence[float], *, width: int) -> str:

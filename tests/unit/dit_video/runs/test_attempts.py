@@ -27,6 +27,10 @@ def test_the_newest_start_comes_first_with_what_settle_has_decided(tmp_path: Pat
         "9-0: done",
     ]
     assert said == []
+    assert [line[:4] for line in attempts.attempts(tmp_path, said=said.append, told={"12-2", "12-1"})] == [
+        "12-1",
+        "9-0:",
+    ]
 
 
 def test_the_last_decision_is_that_of_the_newest_start(tmp_path: Path) -> None:

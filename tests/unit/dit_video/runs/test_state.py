@@ -14,14 +14,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from fake.trained import age, failed
 
 from dit_video.runs import lock, record, sign, state
 from dit_video.runs.state import State
 from dit_video.slurm.client import Job, parse
 
 Make, Hold = Callable[..., Path], Callable[[Path], AbstractContextManager[int]]
-sys.path.append(str(Path(__file__).parent))
-from conftest import age, failed  # noqa: E402
 
 AWAY = {"host": "node9"}
 

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from fake.trained import age, failed
 from omegaconf import OmegaConf
 
 from dit_video.runs import status, summary
 
 Make, Hold = Callable[..., Path], Callable[[Path], AbstractContextManager[int]]
-sys.path.append(str(Path(__file__).parent))
-from conftest import age, failed  # noqa: E402
 
 
 def page(folder: Path) -> str:

@@ -71,3 +71,14 @@ def test_a_curve_falls_as_its_values_do() -> None:
     assert text.curve([1.0, 1.0], width=8) == "▁▁"
     assert text.curve([0.0, -1.0], width=8) == "█▁"
     assert text.curve([float("nan")], width=8) == ""
+
+
+def test_a_text_is_cut_where_it_matters_least() -> None:
+    assert text.short("a/long/name", 8) == "a/long/…"
+    assert text.short("a/long/name", 8, end=True) == "…ng/name"
+    assert text.short(" a\nb ", 8) == "a b"
+
+
+def test_a_long_line_goes_on_indented() -> None:
+    assert text.wrapped("one two three", width=8) == ["one two", "  three"]
+    assert text.wrapped("one two three", width=None) == ["one two three"]
