@@ -45,9 +45,7 @@ def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
     if record.complete:
         return State(word="done")
     if live is not None:
-        own = record.sign.ended if record.sign is not None else None
-        why = f"{own.text or 'it was stopped, and saved'}; job {live.id} sees to what follows" if own else "starting"
-        return State(word="running", why=why, hosts=live.nodes)
+        return State(word="running", why=between(record, live), hosts=live.nodes)
     if (found := attempted(record, now=now)) is not None:
         return found
     return ended(record, mine[-1] if mine else None)
@@ -87,6 +85,14 @@ def running(record: Record, *, hosts: str, starting: bool, now: float) -> State:
     else:
         why = ""
     return State(word="running", why=why, hosts=nodes, started=started)
+
+
+def between(record: Record, job: Job) -> str:
+    """What a job does while nobody trains in it: it starts, or its ranks have ended just now."""
+    own = record.sign.ended if record.sign is not None else None
+    if own is None or job.started is None or own.time < job.started.timestamp():
+        return "starting"
+    return f"{own.text or 'it was stopped, and saved'}; job {job.id} sees to what follows"
 
 
 def queued(record: Record, job: Job) -> State:

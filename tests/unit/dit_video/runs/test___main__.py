@@ -96,3 +96,13 @@ def test_no_runs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "no runs in" in capsys.readouterr().out
     command.main(["--help"])
     assert "status RUN" in capsys.readouterr().out
+
+
+def test_where_runs_lie_elsewhere_that_is_said(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("outputs/quickstart/runs/dit")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command.main([])
+    assert "set dir=outputs/quickstart/runs" in capsys.readouterr().err

@@ -31,8 +31,9 @@ def judged(folder: Path, *jobs: Job) -> State:
 
 def job(word: str, *, restarts: int = 0, reason: str = "None", end: float | None = None) -> Job:
     ended = datetime.fromtimestamp(end or time.time()).isoformat(timespec="seconds")
-    line = f"JobId=12 JobName=a JobState={word} Reason={reason} Restarts={restarts} ExitCode=1:0 EndTime={ended}"
-    return parse(f"{line} NodeList=node[1-2] Partition=main TimeLimit=1:00 WorkDir=/")
+    begun = datetime.fromtimestamp(time.time() - 80).isoformat(timespec="seconds")
+    line = f"JobId=12 JobName=a JobState={word} Reason={reason} Restarts={restarts} ExitCode=1:0"
+    return parse(f"{line} StartTime={begun} EndTime={ended} NodeList=node[1-2] Partition=main TimeLimit=1:00 WorkDir=/")
 
 
 @pytest.fixture
@@ -204,3 +205,10 @@ def test_where_the_system_tells_of_no_locks_its_own_process_is_asked_for(
     monkeypatch.setattr("dit_video.runs.lock.look", lambda _: replace(untold, process=ended.pid))
     make(more={"process": ended.pid})
     assert judged(folder).word == "stopped"
+
+
+def test_a_job_whose_ranks_have_ended_sees_to_what_follows_or_starts_them_again(make: Make) -> None:
+    now, before = time.time() - 100, time.time() - 1000  # they end 50 s later, and the job began 80 s ago
+    for began, why in ((now, "of that; job 12 sees to what follows"), (before, "starting")):
+        found = judged(make(how="failed", text="of that", more={"job": "12", "began": began}), job("RUNNING"))
+        assert (found.word, found.why) == ("running", why)

@@ -18,7 +18,7 @@ def page(folder: Path) -> str:
     (found,), _ = summary.of([folder], names=["a"], whole=True)
     lines, said = status.page(found, width=80)
     assert said == []
-    return "\n".join(lines)
+    return " ".join(" ".join(lines).split())
 
 
 def test_a_page_says_what_it_is_how_far_and_what_happened(make: Make) -> None:
