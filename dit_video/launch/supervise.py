@@ -77,8 +77,8 @@ class Supervisor:
 
     def part(self, found: Cause | None, group: Group) -> int:
         """The exit code of a task of a job: what follows is decided when all tasks have ended, from what is written."""
-        if found is not None and self.stopping and found.beat.phase == "end":  # it saved, and hung at the very end
-            found = replace(found, kind="stop", code=self.stopped(None))
+        if found is not None and found.failed and self.stopping and found.beat.phase == "end":  # it had saved
+            found = replace(found, kind="stop", code=self.asked)
         bad = bool(self.frames) if found is None else found.kind not in {"done", "stop"}
         self.shared.write(self.endings(found, group), self.pages(group) if bad else {})
         if found is None or not bad:
@@ -210,8 +210,12 @@ class Supervisor:
             return 0
         if signal.SIGINT in self.stopping and found.beat.done == 0:
             LOG.error("interrupted")
-        asked = INTERRUPTED if signal.SIGINT in self.stopping else REQUEUE
-        return found.code if found.kind == "stop" else asked
+        return found.code if found.kind == "stop" else self.asked
+
+    @property
+    def asked(self) -> int:
+        """The exit code that the signals ask for."""
+        return INTERRUPTED if signal.SIGINT in self.stopping else REQUEUE
 
     def wait(self, seconds: float) -> int | None:
         """Wait before a restart; the exit code if a signal comes meanwhile."""

@@ -45,6 +45,17 @@ def test_a_second_interrupt_stops_at_once(listener: Listener) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_signal_that_nobody_will_look_at_ends_the_process() -> None:
+    child = os.fork()
+    if not child:
+        found = Listener()
+        found.listen(*STOPPING)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        found.leave(*STOPPING)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
 def test_a_fork_is_ended_as_ever(listener: Listener) -> None:
     ready, there = os.pipe()
     child = os.fork()

@@ -19,6 +19,7 @@ from dit_video.launch.shared import ATTEMPT
         ({"devices": 2, "num_nodes": 2}, 2, 2, {"devices": 2, "num_nodes": 1}),  # a job that goes on with fewer nodes
         ({"devices": [0, 1], "accelerator": "gpu"}, 2, 2, {}),
         ({"devices": "auto"}, 2, 1, {"devices": 1, "num_nodes": 2}),
+        ({"devices": 2, "num_nodes": 1}, 2, 1, {"devices": 1, "num_nodes": 2}),  # one device bound to each task
     ],
 )
 def test_the_trainer_is_told_what_there_is(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
 from fake import faults
+
+from dit_video.launch import cause, shared
 
 ROOT = Path(__file__).resolve().parents[4]
 LIGHT = ROOT / "tests" / "fakes" / "fake" / "light.py"
@@ -31,10 +34,30 @@ raise SystemExit(code)
 """
 
 
-def begin(folder: Path, *faulty: str, ranks: int = 2, restarts: int = 3, steps: int = 20, every: int = 4) -> Any:
+def begin(
+    folder: Path, *faulty: str, ranks: int = 2, restarts: int = 3, steps: int = 20, every: int = 4, **environment: str
+) -> Any:
     """The parent as a process."""
     command = [sys.executable, "-c", PARENT, *map(str, (folder, ranks, restarts, 2.0, steps, every)), *faulty]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    own = {**os.environ, **environment}
+    return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def task(folder: Path, rank: int, *faulty: str, steps: int = 20) -> Any:
+    """The parent of one of two ranks, as a task of a job."""
+    code = PARENT.replace("world = World(", "world = World(outside=True, ").replace(
+        "tuple(range(int(ranks)))", f"({rank},)"
+    )
+    own = {"RANK": str(rank), "WORLD_SIZE": "2", "SLURMD_NODENAME": f"node{rank}", "MASTER_PORT": "1"}
+    named = {shared.ATTEMPT: str(folder / "7-0"), shared.STOP: str(folder / "stop")}
+    command = [sys.executable, "-c", code, *map(str, (folder, 2, 3, 2.0, steps, 4)), *faulty]
+    environment = {**os.environ, **own, **named}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def endings(folder: Path) -> list[shared.Ending]:
+    """What both ranks have written."""
+    return [shared.read(folder / "7-0" / f"rank-{rank}.json") for rank in range(2)]
 
 
 def finish(process: Any) -> tuple[int, str]:
@@ -156,3 +179,42 @@ def test_a_rank_that_failed_may_let_its_save_end(tmp_path: Path) -> None:
     code, error = finish(begin(tmp_path, "saving:0:6:always", ranks=1))
     assert (code, error.count("error: x.y is 3; set it to 4")) == (2, 1), error
     assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("kind", ["exception", "kill", "hang", "stop"])
+def test_the_parents_of_a_job_end_all_ranks_together_and_write_down_why(tmp_path: Path, kind: str) -> None:
+    codes = [finish(process)[0] for process in [task(tmp_path, rank, f"{kind}:1:6:always") for rank in range(2)]]
+    other, own = endings(tmp_path)
+    assert (other.node, own.node) == ("node0", "node1")
+    assert own.cause is not None
+    assert (own.cause.kind, own.cause.name) == faults.CAUSES[kind]
+    assert own.cause.beat.step == 6
+    assert own.restarts == 3
+    assert codes[1] == own.cause.code
+    assert codes[0] != 0
+    assert other.cause is None or other.cause.kind in {"consequence", "stuck"}
+    assert other.ended is not None
+    assert not (tmp_path / "restarts.jsonl").exists()  # whoever settles the job writes it
+    assert "RuntimeError: boom" in (tmp_path / "7-0" / "rank-1.txt").read_text() or kind != "exception"
+
+
+def test_a_file_stops_the_ranks_of_a_job_as_a_signal_does(tmp_path: Path) -> None:
+    processes = [task(tmp_path, rank, steps=100_000) for rank in range(2)]
+    wait_for(tmp_path / "checkpoints" / f"{8:012d}-{8:08d}")
+    assert [item.ended for item in endings(tmp_path)] == [None, None]
+    (tmp_path / "stop").touch()
+    codes = [finish(process)[0] for process in processes]
+    assert 75 in codes
+    assert set(codes) <= {75, 1}  # these ranks do not agree on a step: one may find the other gone
+    found = cause.first([item.cause for item in endings(tmp_path) if item.cause])
+    assert found is not None
+    assert (found.kind, found.code) == ("stop", 75)
+
+
+def test_a_signal_that_came_while_python_imported_stops_the_ranks(tmp_path: Path) -> None:
+    early = PARENT.replace(
+        "code = supervise", "from dit_video.signals import LISTENER; LISTENER.code = 75\ncode = supervise"
+    )
+    command = [sys.executable, "-c", early, *map(str, (tmp_path, 2, 3, 2.0, 100_000, 4))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 75, done.stderr
