@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from datamodules.clips import ClipData
 from datamodules.dataset import index
-from datamodules.quickstart.score import psnr
+from datamodules.quickstart.score import kept
 from dit_video import config, log
 from dit_video.media.write import write
 from dit_video.pipeline.generate import to_frames
@@ -51,7 +51,7 @@ def reconstruct(
                 "key": key,
                 "source": source[key],
                 "frames": len(original),
-                "psnr_db": psnr(original, copy),
+                "psnr_db": kept(original, copy),
             }
             if len(original) > 1 and sum("original" in r for r in rows) < shown:
                 for name, frames in (("original", original), ("reconstruction", copy)):

@@ -24,16 +24,16 @@ from datamodules.shapes.checker import ATTRIBUTES, Verdict, judge, score
 from datamodules.shapes.scene import Scene
 from dit_video import config, log
 from dit_video.errors import ConfigError
+from dit_video.evaluation.figures import psnr
 from dit_video.media.image import read_image
 from dit_video.media.read import read
 
 Frames = NDArray[np.uint8]
 
 
-def psnr(a: Frames, b: Frames) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 arrays, at most 99."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return 99.0 if error == 0 else min(99.0, 10 * np.log10(255**2 / error))
+def kept(given: Frames, made: Frames) -> float:
+    """PSNR in dB of frames that should be equal, at most 99, so that it can be averaged and written."""
+    return min(99.0, psnr(given, made))
 
 
 def verdict(line: dict[str, Any], *, samples: Path) -> tuple[str, dict[str, bool], float | None]:
@@ -41,14 +41,14 @@ def verdict(line: dict[str, Any], *, samples: Path) -> tuple[str, dict[str, bool
     video = read(samples / line["name"])
     scene = parse(line["truth"])
     assert scene is not None
-    frames, kept = video.frames, None
+    frames, faithful = video.frames, None
     if line["row"] == "image_to_video":
-        kept, frames = psnr(frames[0], read_image(line["image"])), frames[1:]
+        faithful, frames = kept(frames[0], read_image(line["image"])), frames[1:]
     elif line["row"] == "forward":
-        kept, frames = psnr(frames[:GIVEN], read(line["video"]).frames), frames[GIVEN:]
+        faithful, frames = kept(frames[:GIVEN], read(line["video"]).frames), frames[GIVEN:]
     elif line["row"] == "backward":
-        kept, frames = psnr(frames[-GIVEN:], read(line["video"]).frames), frames[:-GIVEN]
-    return line["name"], score(judge(frames, fps=video.fps), scene), kept
+        faithful, frames = kept(frames[-GIVEN:], read(line["video"]).frames), frames[:-GIVEN]
+    return line["name"], score(judge(frames, fps=video.fps), scene), faithful
 
 
 def score_samples(folder: Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def round_trip(folder: Path, *, vae: Path) -> float | None:
     given = [read_image(line["image"])[None] for line in lines]
     copies = decode(encode(given, vae=model), vae=model)
     firsts = [read(folder / "samples" / line["name"]).frames[:1] for line in lines]
-    return _mean([psnr(first, copy) for first, copy in zip(firsts, copies, strict=True)])
+    return _mean([kept(first, copy) for first, copy in zip(firsts, copies, strict=True)])
 
 
 def _row(rights: list[dict[str, bool]]) -> dict[str, Any]:

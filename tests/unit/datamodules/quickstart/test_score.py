@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.quickstart.requests import FPS, FRAMES, GIVEN, save
-from datamodules.quickstart.score import as_verdict, described, psnr, score_captions, score_samples
+from datamodules.quickstart.score import as_verdict, described, kept, score_captions, score_samples
 from datamodules.shapes.captions import describe
 from datamodules.shapes.checker import score
 from datamodules.shapes.draw import draw
@@ -24,9 +24,9 @@ BLANK = np.zeros((FRAMES, 32, 48, 3), np.uint8)
 
 def test_decibels() -> None:
     a = np.zeros((2, 4, 4, 3), np.uint8)
-    assert psnr(a, a) == 99.0
-    assert psnr(a, a + np.uint8(255)) == pytest.approx(0.0)
-    assert psnr(a, a + np.uint8(51)) == pytest.approx(20 * np.log10(5))
+    assert kept(a, a) == 99.0
+    assert kept(a, a + np.uint8(255)) == pytest.approx(0.0)
+    assert kept(a, a + np.uint8(51)) == pytest.approx(20 * np.log10(5))
 
 
 @pytest.fixture
