@@ -15,6 +15,19 @@ WRONG = {
     "max_seconds must be float": ["step=curate", "source=x", "dataset=y", "max_seconds=two"],
     "is not a folder": ["step=curate", "source=absent folder, with: signs", "dataset=y"],
     "step=curate source=DIR": ["step=encode", "dataset=absent", "vae=x"],
+    "no option 'slrm'; did you mean slurm?": ["step=curate", "source=x", "dataset=y", "run.submit=slrm"],
+    "did you mean partition?": ["step=curate", "source=x", "dataset=y", "run.submit=slurm", "run.submit.partitoin=a"],
+    "run.submit.partition is set but no": ["step=curate", "source=x", "dataset=y", "run.submit.partition=a"],
+    "run.submit.requeues must be": [
+        "step=curate",
+        "source=x",
+        "dataset=y",
+        "run.submit=slurm",
+        "run.submit.requeues=-1",
+    ],
+    "add run.submit=slurm": ["step=curate", "source=x", "dataset=y", "run.dry=true"],
+    "part= is what": ["step=curate", "source=x", "dataset=y", "run.submit=slurm", "part=0/2"],
+    "source=x is not a folder": ["step=curate", "source=x", "dataset=y", "run.submit=slurm"],
 }
 
 
@@ -37,3 +50,31 @@ def test_a_step_runs_and_lists_its_keys(dataset: Path, raw: Path, capsys: pytest
     assert "30 of 30 samples captioned" in capsys.readouterr().out
     command.main(["step=curate", "--help"])
     assert "max_seconds=2.0" in capsys.readouterr().out
+
+
+def test_a_step_that_is_submitted_is_shown_with_what_is_missing_and_does_nothing(
+    dataset: Path, raw: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # nor is SLURM asked
+    for number in (1, 2, 6):
+        (dataset / f"index/{number:06d}.parquet").unlink()
+    given = ["step=curate", f"source={raw}", f"dataset={dataset}", "crf=14"]
+    command.main([*given, "run.submit=slurm", "run.dry=true", "run.submit.concurrent=3"])
+    script = capsys.readouterr().out
+    assert "#SBATCH --array=1-2,6%3" in script
+    words = " ".join(script.replace("\\\n", "").split())
+    assert f'-m datamodules.prepare {" ".join(given)} part="$SLURM_ARRAY_TASK_ID/8" &' in words
+    assert not (dataset / "index/000001.parquet").exists()
+    assert not (dataset / "slurm").exists()
+
+
+def test_without_slurm_a_step_cannot_be_submitted_and_that_is_one_line(
+    dataset: Path, raw: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["step=verify", f"dataset={dataset}", "run.submit=slurm"])
+    error = capsys.readouterr().err
+    assert "there is no scontrol here" in error
+    assert error.count("\n") == 1
+    del raw
