@@ -19,6 +19,7 @@ LAYERS = {
     "dit_video.tasks": 5,
     "dit_video.callbacks": 5,
     "dit_video.strategy": 5,
+    "dit_video.start": 5,
     "dit_video.pipeline": 4,
     "dit_video.export": 4,
     "dit_video.evaluation.__main__": 6,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REASONS = {
+    "dit_video/start.py": "tests/unit/test_train.py: runs begin, go on, are refused and end",
     "dit_video/launch/group.py": "tests/unit/dit_video/launch/test_supervise.py: processes begin, fail and end",
     "dit_video/callbacks/reseed.py": "tests/unit/test_train.py: a resumed run with dropout is bit-identical",
     "dit_video/callbacks/schedule.py": "tests/unit/test_train.py: rates of the resumed run are those of the whole one",
