@@ -21,7 +21,7 @@ from fake import forked, kills
 from fake.cluster import Cluster
 from fake.submitted import TINY, WATCHED, Submitted, Times, submitted
 
-from benchmarks.soak import corpus, worlds
+from benchmarks.soak import arrays, corpus, worlds
 from benchmarks.soak.measure import spread
 from dit_video import log
 
@@ -85,6 +85,7 @@ def trials(oracle: Path, data: Callable[[], Path]) -> list[Trial]:
         Trial("SIGKILL to all of a node: one node goes on alone", 2.0, lambda folder: fewer(folder, data())),
         Trial("link of a node cut", 2.5, lambda folder: faults(folder, oracle, cut, (), times=1, mode="netns")),
         Trial("an exception at step 50, each time", 2.0, bug),
+        Trial("arrays over 40 shards (curate, recaption, encode), two elements killed", 8.0, arrays.measure),
     ]
 
 
