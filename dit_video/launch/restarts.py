@@ -49,7 +49,7 @@ class Budget:
         if step > self.saved:
             self.saved, self.used = step, 0
         self.before, self.last = self.last, cause
-        if cause.beat.done == 0 and self.attempt == 1 and cause.kind not in ELSEWHERE:
+        if cause.beat.done == 0 and self.attempt == 1 and cause.kind not in ELSEWHERE | {"consequence"}:
             return "the first attempt did not complete a step"
         if cause.same(self.before):
             return f"it has failed twice in a row in step {cause.beat.step} in the same way; a restart does not mend it"

@@ -5,6 +5,7 @@
 - Where a rank has failed, its parent raises an alarm: the ranks of the others wait for it, and are ended too.
 - A file that is there (DIT_VIDEO_STOP) is a signal to stop which reaches Python in any container.
 - Folders are listed, not files asked for: a network file system may go on saying for a minute that a file is not there.
+  What is looked for every two seconds by every task stands in a folder of its own, which stays short.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dit_video.launch.cause import Cause
 from dit_video.launch.heartbeat import BEGINNING, Beat
 
 ATTEMPT, STOP = "DIT_VIDEO_ATTEMPT", "DIT_VIDEO_STOP"
-ALARM, QUIET = "failed", "quiet-"
+SIGNS, ALARM, QUIET = "signs", "failed", "quiet-"
 EVERY = 2.0  # seconds between two looks
 
 
@@ -62,11 +63,16 @@ class Shared:
         """What the cluster calls this machine."""
         return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
+    @property
+    def signs(self) -> Path | None:
+        """Where all tasks look."""
+        return self.attempt and self.attempt / SIGNS
+
     def look(self, now: float) -> frozenset[str]:
         """What holds: "stop", "alarm", and "quiet" where every rank is; looked for every two seconds."""
         if now - self.looked >= EVERY:
             self.looked = now
-            names = listed(self.attempt)
+            names = listed(self.signs)
             quiet = sum(name.startswith(QUIET) for name in names) >= self.size
             asked = self.stop is not None and self.stop.name in listed(self.stop.parent)
             holds = {"stop": asked, "alarm": ALARM in names or "alarm" in self.found, "quiet": quiet}
@@ -75,19 +81,21 @@ class Shared:
 
     def quiet(self, ranks: Iterable[int], *, on: bool) -> None:
         """Note that these ranks go on with nothing, though they are in a step, or that they do again."""
-        if self.attempt is None or on == self.silent:
+        if self.signs is None or on == self.silent:
             return
         self.silent = on
         with suppress(OSError):
-            for path in (self.attempt / f"{QUIET}{rank}" for rank in ranks):
+            self.signs.mkdir(exist_ok=True, parents=True)
+            for path in (self.signs / f"{QUIET}{rank}" for rank in ranks):
                 path.touch() if on else path.unlink(missing_ok=True)
 
     def alarm(self) -> None:
         """Tell the other parents that a rank has failed here."""
-        if self.attempt is not None and "alarm" not in self.found:
+        if self.signs is not None and "alarm" not in self.found:
             self.found |= {"alarm"}
             with suppress(OSError):
-                (self.attempt / ALARM).touch()
+                self.signs.mkdir(exist_ok=True, parents=True)
+                (self.signs / ALARM).touch()
 
     def write(self, endings: Iterable[Ending], pages: Mapping[int, str] | None = None) -> None:
         """Note how ranks stand, and all that is known of them as text; a full disk may be why they ended."""

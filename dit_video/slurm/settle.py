@@ -29,6 +29,7 @@ from dit_video.config.mistakes import INTERRUPTED, USER_ERROR
 from dit_video.launch import restarts, shared
 from dit_video.launch.cause import Cause, Kind
 from dit_video.launch.restarts import Budget
+from dit_video.launch.supervise import CLASHES, port_taken
 from dit_video.signals import REQUEUE
 from dit_video.slurm import attempt
 from dit_video.slurm.attempt import Attempt
@@ -113,6 +114,8 @@ def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -
     budget.began = start.began
     detected = min((item.detected for item in start.endings if item.detected), default=found.time)
     refusal = budget.refusal(found)
+    if port_taken(found) and start.start < CLASHES:
+        refusal = None  # another process was faster; the next start has another port
     if refusal is None and job.get("Requeue") == "0":
         refusal = "the job may not be requeued (--no-requeue)"
     node = start.node(found.rank)

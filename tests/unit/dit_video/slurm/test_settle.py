@@ -25,14 +25,14 @@ def start(
     run: Path, number: int, kind: Kind | None, *, step: int = 7, rank: int = 1, restarts: int = 3, **more: Any
 ) -> Attempt:
     """Start `number` of job 41 on node1 and node2: rank `rank` ended of `kind`, which left the other in the lurch."""
-    beat = Beat(10, 20, "step", step, step - 1)
+    beat = Beat(10, 20, "step", step, max(step - 1, 0))
 
     def ending(number: int, kind: Kind) -> Ending:
         found = Cause(
             rank=number,
             kind=kind,
             name=more.get("name", kind),
-            text=f"is {kind}",
+            text=more.get("text", f"is {kind}"),
             code=more.get("code", 1),
             time=5.0,
             beat=beat,
@@ -166,3 +166,8 @@ def test_the_command_leaves_the_verdict_and_one_line_and_needs_no_torch(tmp_path
     assert line.startswith(
         "== rank 1 on node2 is signal; the job goes back into the queue, to start again from the start"
     )
+
+
+def test_a_port_that_another_process_took_ends_no_job(tmp_path: Path) -> None:
+    found = start(tmp_path, 0, "exception", step=0, text="EADDRINUSE")
+    assert settled(found, tmp_path).then == "requeue"
