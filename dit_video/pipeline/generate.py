@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     Frames = NDArray[np.uint8]
 
+AT_ONCE = 4
+"""Latent frames decoded together: what decoding takes does not grow with the clip."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -145,7 +148,8 @@ def decode(latents: Sequence[Tensor], *, vae: Autoencoder) -> list[Frames]:
     sizes = {latent.shape for latent in latents}
     for size in sorted(sizes):
         places = [place for place, latent in enumerate(latents) if latent.shape == size]
-        batch = vae.decode(torch.stack([latents[place] for place in places]).to(vae.mean.device))
-        for place, video in zip(places, batch, strict=True):
-            videos[place] = to_frames(video)
+        batch = torch.stack([latents[place] for place in places]).to(vae.mean.device)
+        made = [[to_frames(video) for video in part] for part in vae.stream_decode(batch.split(AT_ONCE, dim=2))]
+        for place, parts in zip(places, zip(*made, strict=True), strict=True):
+            videos[place] = np.concatenate(parts)
     return videos  # type: ignore[return-value]

@@ -102,12 +102,14 @@ def find(path: str | Path) -> Stored:
 
 
 def load_vae(path: str | Path, *, ema: bool = True, precision: str = "float32", tile: int | None = None) -> Autoencoder:
-    """The VAE of a run, or a published one: that in a `precision` and by tiles of so many pixels, if asked for."""
+    """The VAE of a run, or a published one, that in a `precision`; by tiles of so many pixels, if asked for."""
     if is_pretrained(path):
         return open_vae(path, precision=precision, tile=tile)
-    if precision != "float32" or tile is not None:
-        raise ConfigError(f"precision= and tile= are for VAEs of diffusers, and vae={path} is none; leave them out")
-    return find(path).models("vae", ema=ema)["vae"]  # type: ignore[return-value]
+    if precision != "float32":
+        raise ConfigError(f"precision= is for VAEs of diffusers, and vae={path} is none; leave it out")
+    vae: VAE = find(path).models("vae", ema=ema)["vae"]  # type: ignore[assignment]
+    vae.tile = tile
+    return vae
 
 
 def load_recaptioner(path: str | Path, *, ema: bool = True) -> Recaptioner:

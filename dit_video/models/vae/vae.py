@@ -62,6 +62,8 @@ class VAE(nn.Module):
 
     mean: Tensor
     std: Tensor
+    tile: int | None = None
+    """Pixels a side of the tiles that frames are computed in where a call names none; None for whole frames."""
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class VAE(nn.Module):
             yield decoding(self.denormalise(latent))
 
     def _encoding(self, tile: int | None, *, streams: bool = False) -> Passage:
-        return Passage(self.encoder, scales=(self.compression.space, 1), tile=tile, streams=streams)
+        return Passage(self.encoder, scales=(self.compression.space, 1), tile=tile or self.tile, streams=streams)
 
     def _decoding(self, tile: int | None, *, streams: bool = False) -> Passage:
-        return Passage(self.decoder, scales=(1, self.compression.space), tile=tile, streams=streams)
+        return Passage(self.decoder, scales=(1, self.compression.space), tile=tile or self.tile, streams=streams)

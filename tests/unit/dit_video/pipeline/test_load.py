@@ -21,6 +21,13 @@ def test_a_vae_comes_back(models: Models, runs: tuple[Path, Path]) -> None:
     assert not any(p.requires_grad for p in vae.parameters())
 
 
+def test_a_vae_by_tiles_is_the_same_vae(runs: tuple[Path, Path]) -> None:
+    vae, tiled = load_vae(runs[0]), load_vae(runs[0], tile=16)
+    assert (vae.tile, tiled.tile) == (None, 16)  # type: ignore[union-attr]
+    video = torch.randn(1, 3, 5, 48, 32)
+    torch.testing.assert_close(tiled.encode(video), vae.encode(video), atol=1e-5, rtol=1e-5)
+
+
 def test_a_dit_comes_back_with_its_text_encoder_raw_or_averaged(models: Models, runs: tuple[Path, Path]) -> None:
     dit, text = load_dit(runs[1], ema=False)
     for mine, saved in ((dit, models.dit), (text, models.text)):

@@ -94,8 +94,8 @@ def test_missing_weights_are_told(wan: Path) -> None:
 def test_settings_that_mean_nothing_are_told(wan: Path, runs: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match="precision=int8"):
         open_vae(wan, precision="int8")
-    with pytest.raises(ConfigError, match="are for VAEs of diffusers"):
-        load_vae(runs[0], tile=256)
+    with pytest.raises(ConfigError, match="is for VAEs of diffusers"):
+        load_vae(runs[0], precision="bfloat16")
 
 
 def test_a_hub_s_name_is_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
