@@ -133,7 +133,7 @@ def begin(run: config.Run, resolved: Mapping[str, Any], *, raw: Any) -> None:
         fit(OmegaConf.create(resolved), raw=raw)
         return
     if 0 in job.world.ranks:
-        attempt.note_requeued(run=job.dir)
+        attempt.look_back(run=job.dir)
     settings = OmegaConf.to_yaml(OmegaConf.create({"resolved": resolved, "raw": raw}))
     if code := launch.supervise(job, command=[sys.executable, sys.argv[0]], files={SETTINGS: settings}):
         raise SystemExit(code)

@@ -10,10 +10,8 @@ from typing import Any
 
 from dit_video.config import Run
 from dit_video.launch import world
-from dit_video.launch.shared import ATTEMPT
+from dit_video.launch.shared import ATTEMPT, RESTARTS
 from dit_video.launch.world import World
-
-RESTARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)

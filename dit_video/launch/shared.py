@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -20,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from dit_video.config.mistakes import USER_ERROR
+from dit_video.launch import report
 from dit_video.launch.cause import Cause
 from dit_video.launch.heartbeat import BEGINNING, Beat
 
 ATTEMPT, STOP = "DIT_VIDEO_ATTEMPT", "DIT_VIDEO_STOP"
 SIGNS, ALARM, QUIET = "signs", "failed", "quiet-"
+RESTARTS = 3  # where nobody has said how many
 EVERY = 2.0  # seconds between two looks
 
 
@@ -117,14 +120,35 @@ def of(size: int, *, environment: Mapping[str, str] = os.environ) -> Shared:
 
 
 @contextmanager
-def alarming() -> Iterator[None]:
-    """Where a task of a job fails in the block, a mistake or a bug, the others do not wait for it."""
+def alarming(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Where a task of a job fails in the block before its rank begins, that is noted, and the others do not wait."""
     try:
         yield
     except BaseException as error:
-        if isinstance(error, Exception) or (isinstance(error, SystemExit) and error.code in {1, USER_ERROR}):
-            of(1).alarm()
+        found = error.__context__ if isinstance(error, SystemExit) else error
+        if isinstance(found, Exception) and environment.get(ATTEMPT):
+            size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+            own = of(size, environment=environment)
+            own.write([failed(found, rank=int(environment.get("SLURM_PROCID", "0")), size=size, node=own.node)])
+            own.alarm()
         raise
+
+
+def failed(error: Exception, *, rank: int, size: int, node: str) -> Ending:
+    """How a task ends whose rank has not begun: of a mistake, or of a bug."""
+    record, now = report.of(error, rank=rank), time.time()
+    mistake = record.kind == "mistake"
+    found = Cause(
+        rank=rank,
+        kind=record.kind,
+        name=record.name,
+        text=record.text if mistake else f"failed before it began: {record.name}: {record.text}",
+        code=USER_ERROR if mistake else 1,
+        time=now,
+        beat=BEGINNING,
+        traceback="" if mistake else record.traceback,
+    )
+    return Ending(rank=rank, size=size, node=node, restarts=RESTARTS, began=now, ended=now, detected=now, cause=found)
 
 
 def listed(folder: Path | None) -> list[str]:

@@ -32,12 +32,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from dit_video.errors import ConfigError
 from dit_video.launch import cause, restarts, shared, stacks
 from dit_video.launch.cause import Cause, Kind
 from dit_video.launch.heartbeat import BEGINNING
 from dit_video.launch.shared import Ending
 
 VERDICT = "verdict"
+IDLE = 8  # starts in a row without a step, and the job is no use
 BACK = "SLURM put the job back into the queue"
 REQUEUED = "requeued"  # the kind of a row for a start that SLURM itself took back
 
@@ -140,17 +142,29 @@ def unheard(kind: Kind, *, text: str, code: int) -> Cause:
     return Cause(rank=None, kind=kind, name=kind, text=text, code=code, time=time.time(), beat=BEGINNING)
 
 
-def note_requeued(*, run: Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Write into the run's table which earlier starts of this job SLURM itself took back: they have no verdict."""
+def look_back(*, run: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Write into the run's table which earlier starts of this job SLURM itself took back: they have no verdict.
+
+    ConfigError where the last starts, one after the other, have ended before their first step.
+    """
     if shared.ATTEMPT not in environment:
         return
     folder = Path(environment[shared.ATTEMPT])
-    job, _, start = folder.name.rpartition("-")
+    job, _, number = folder.name.rpartition("-")
     noted = {row.get("start") for row in restarts.table(run) if row.get("job") == job}
-    for number in range(int(start)):
-        before = folder.with_name(f"{job}-{number}")
-        if before.is_dir() and not (before / VERDICT).exists() and number not in noted:
-            restarts.append(run, requeued(read(before), run=run))
+    places = [folder.with_name(f"{job}-{before}") for before in range(int(number))]
+    starts = [read(place) for place in places if place.is_dir()]
+    for start in starts:
+        first = start.first()
+        stopped = first is not None and first.kind == "stop"
+        if not (start.folder / VERDICT).exists() and start.start not in noted and not stopped:
+            restarts.append(run, requeued(start, run=run))
+    last = starts[-IDLE:]
+    if len(last) == IDLE and all(item.endings and not any(one.beat.done for one in item.endings) for item in last):
+        raise ConfigError(
+            f"the last {IDLE} starts of job {job} ended before their first step; give it more time (run.submit.time) "
+            "or a queue that preempts less, and submit it again"
+        )
 
 
 def requeued(attempt: Attempt, *, run: Path) -> dict[str, object]:

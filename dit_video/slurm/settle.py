@@ -34,7 +34,6 @@ from dit_video.signals import REQUEUE
 from dit_video.slurm import attempt
 from dit_video.slurm.attempt import Attempt
 
-RESTARTS = 3  # where no rank has said how many
 DELAYS = (0, 30, 60, 120)  # seconds before a restart; SLURM's own delay comes first
 STOPPED = frozenset({REQUEUE, 128 + 10, 128 + 15})  # of a task that SIGUSR1 or SIGTERM ended before it was Python
 AT_ONCE, LATER = frozenset({"node", "frozen", "stopped"}), frozenset({"stuck", "gone"})
@@ -109,7 +108,7 @@ def back(verdict: Verdict, job: Mapping[str, str]) -> Verdict:
 def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -> Verdict:
     """What follows a failure, by the budget; the row of it is written."""
     rows = [row for row in restarts.table(run) if row.get("job") == start.job and row["kind"] != attempt.REQUEUED]
-    allowed = next((item.restarts for item in start.endings), RESTARTS)
+    allowed = next((item.restarts for item in start.endings), shared.RESTARTS)
     budget = restarts.continued(run, restarts=allowed, rows=rows, attempt=start.start + 1)
     budget.began = start.began
     detected = min((item.detected for item in start.endings if item.detected), default=found.time)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from dit_video.config import one_line
+from dit_video.errors import DataError
 from dit_video.launch import shared
 from dit_video.launch.cause import Cause
 from dit_video.launch.heartbeat import Beat
@@ -58,3 +62,24 @@ def test_without_a_job_nothing_is_looked_for_or_written(tmp_path: Path) -> None:
     assert not found.look(9.0)
     named = shared.of(2, environment={shared.ATTEMPT: str(tmp_path), shared.STOP: str(tmp_path / "stop")})
     assert (named.attempt, named.stop, named.size) == (tmp_path, tmp_path / "stop", 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"), [(DataError("no dataset"), "mistake", 2), (KeyError("x"), "exception", 1)]
+)
+def test_a_task_that_fails_before_its_rank_begins_is_known(
+    tmp_path: Path, error: Exception, kind: str, code: int
+) -> None:
+    environment = {shared.ATTEMPT: str(tmp_path), "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}
+    with pytest.raises((SystemExit, KeyError)), shared.alarming(environment), one_line():
+        raise error
+    found = shared.read(tmp_path / "rank-1.json")
+    assert found.cause is not None
+    assert (found.size, found.cause.kind, found.cause.code) == (2, kind, code)
+    assert Shared(attempt=tmp_path).look(0.0) == {"alarm"}
+
+
+def test_the_end_that_ranks_had_raises_no_alarm(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), shared.alarming({shared.ATTEMPT: str(tmp_path)}):
+        raise SystemExit(75)
+    assert not list(tmp_path.iterdir())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dit_video.errors import ConfigError
 from dit_video.launch.cause import Cause, Kind
 from dit_video.launch.heartbeat import Beat
 from dit_video.launch.shared import Ending, Shared
@@ -100,9 +102,27 @@ def test_a_start_that_slurm_took_back_is_noted_once_by_the_next(
     Shared(attempt=attempts / "41-1").write(ranks)
     Shared(attempt=attempts / "40-0").write(ranks)  # of another job
     for _ in range(2):
-        attempt.note_requeued(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(attempts / "41-2")})
+        attempt.look_back(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(attempts / "41-2")})
     rows = [json.loads(line) for line in (tmp_path / "restarts.jsonl").read_text().splitlines()]
     assert [(row["kind"], row["job"], row["start"], row["host"]) for row in rows] == [("requeued", "41", 1, host)]
     assert rows[0]["step"] == 7
-    attempt.note_requeued(run=tmp_path / "other", environment={})
+    attempt.look_back(run=tmp_path / "other", environment={})
     assert not (tmp_path / "other").exists()
+
+
+def test_a_start_that_only_the_shell_settled_is_no_failure(tmp_path: Path) -> None:
+    attempts = tmp_path / "slurm" / "attempts"
+    Shared(attempt=attempts / "41-0").write([ending(0, "stop", code=75), ending(1, "stop", code=75)])
+    attempt.look_back(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(attempts / "41-1")})
+    assert not (tmp_path / "restarts.jsonl").exists()
+
+
+@pytest.mark.parametrize(("steps", "ends"), [(0, True), (1, False)])
+def test_a_job_whose_starts_never_come_to_a_step_ends(tmp_path: Path, steps: int, ends: bool) -> None:
+    attempts = tmp_path / "slurm" / "attempts"
+    for number in range(attempt.IDLE):
+        beat = BEAT._replace(done=steps if number == 4 else 0)
+        Shared(attempt=attempts / f"41-{number}").write([replace(ending(0, "stop", code=75), beat=beat)])
+    given = {"DIT_VIDEO_ATTEMPT": str(attempts / f"41-{attempt.IDLE}")}
+    with pytest.raises(ConfigError, match=r"run\.submit\.time") if ends else nullcontext():
+        attempt.look_back(run=tmp_path, environment=given)

@@ -111,7 +111,7 @@ def test_a_start_that_slurm_took_back_between_them_is_not_counted(tmp_path: Path
     for number in (0, 2, 4):
         start(tmp_path, number + 1, None)
         found = start(tmp_path, number, "signal", step=7 + number, restarts=3)
-        attempt.note_requeued(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(found.folder)})
+        attempt.look_back(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(found.folder)})
         assert settled(found, tmp_path).then == "requeue"
     assert [row["kind"] for row in rows(tmp_path)].count("requeued") == 2
 
