@@ -9,10 +9,12 @@ Why not torch's own engine (`torch.distributed.run`, read at 2.13): its restarts
 bug at a fixed step is looped on and a month of rare faults is not survived; after SIGTERM it waits 30 seconds for a
 save, then kills; whatever a rank's exit code, its own is 1 (2, 75 and 130 mean something here); it knows no hang but a
 timer that the training code must set; and its parent imports torch, for 2 seconds and 220 MB. `torchrun train.py` works
-nevertheless: there, and under srun, a rank is watched alone (on GPUs, or with `run.restarts` above 0) and restarted by
-whoever started it.
+nevertheless: there a rank is watched alone (on GPUs, or with `run.restarts` above 0) and restarted by torchrun. So is
+each task of srun (`task`), always; in a job the tasks' parents tell one another what happens (`shared`), and
+`dit_video.slurm.settle` decides what follows.
 
-Exit codes: 0 done, 2 a user's mistake, 75 stopped by a signal and saved, 130 ctrl-C; 128 + signal or 1 after a crash.
+Exit codes: 0 done, 2 a user's mistake, 75 stopped by a signal and saved, 76 a node that is not fit, 130 ctrl-C;
+128 + signal or 1 after a crash.
 """
 
 from dit_video.launch.heartbeat import WATCH, begin, mark, within
