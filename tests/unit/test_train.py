@@ -181,6 +181,9 @@ def test_not_finite_stops_before_the_update(tmp_path: Path) -> None:
         ("models/dit=nothing", "models/dit"),
         ("optim.schedule.warmup=50", "optim.schedule.warmup"),
         ("parallel.shard=2", "the trainer starts 1"),
+        ("run.submit=slrum", "did you mean slurm?"),
+        ("run.submit.time=9", "run.submit.time is set but no run/submit is chosen"),
+        ("run.dry=true", "add run.submit=slurm"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, override: str, hint: str) -> None:
@@ -204,6 +207,40 @@ def test_a_trainer_that_ends_early_does_not_say_done(tmp_path: Path) -> None:
     done = forked.start(tmp_path, [*FAKES, "trainer.max_steps=2"])
     assert done.returncode == 0
     assert "a ended by a setting of trainer.* at 4 of 40 samples" in done.stdout
+
+
+def test_points_of_a_sweep_are_runs_in_folders_of_their_own(tmp_path: Path) -> None:
+    done = forked.start(tmp_path, [*FAKES, "run.samples=8", "-m", "optim.lr=1e-1,2e-1", "callbacks.ema=null"])
+    assert done.returncode == 0, done.stderr
+    found = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("metrics.csv"))
+    assert found == ["outputs/runs/a/optim.lr=0.1", "outputs/runs/a/optim.lr=0.2"]
+    assert done.stdout.splitlines()[-1] == "all of them: python -m dit_video.runs status outputs/runs/a"
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["runs"]
+
+
+def test_a_job_is_shown_for_each_point(tmp_path: Path) -> None:
+    done = forked.start(tmp_path, [*FAKES, "-m", "optim.lr=0.1,0.2", "run.submit=slurm", "run.dry=true"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("#!/bin/bash") == 2
+    assert re.search(r"#SBATCH --output=\S+/outputs/runs/a/optim\.lr=0\.2/slurm/%j\.out\n", done.stdout)
+    assert re.search(
+        r" optim\.lr=0\.2 \\\n +run\.name=a/optim\.lr=0\.2 \\\n +run\.dir=outputs/runs/a/optim\.lr=0\.2 &", done.stdout
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_be_refused_in_the_job_is_refused_before(tmp_path: Path) -> None:
+    saved = tmp_path / "outputs/runs/a/checkpoints/000000000008-00000004"
+    saved.mkdir(parents=True)
+    shown = forked.start(tmp_path, [*FAKES, "--cfg", "job", "--resolve"])
+    (saved / "config.yaml").write_text(shown.stdout, encoding="utf-8")
+    submitted = [*FAKES, "run.submit=slurm", "run.dry=true", "trainer.num_nodes=2"]
+    assert forked.start(tmp_path, submitted).returncode == 0
+    for override, said in (("optim.lr=0.5", "error: optim.lr is 0.5 and the run in"), ("parallel.shard=3", "starts 2")):
+        refused = forked.start(tmp_path, [*submitted, override])
+        assert refused.returncode == 2
+        assert said in refused.stderr
 
 
 @pytest.mark.timeout(60)
