@@ -55,6 +55,20 @@ def sample(runs: tuple[Path, Path], here: Path, monkeypatch: pytest.MonkeyPatch)
     return run
 
 
+def test_a_job_is_asked_for_what_can_be_made_alone(
+    sample: Command, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sample("prompt=it's red", "out=made/b.mp4", "run.submit=slurm", "run.dry=true", "run.submit.time=30:00") == 0
+    script = capsys.readouterr().out
+    assert f"#SBATCH --output={here}/made/b.slurm/%j.out" in script
+    assert "#SBATCH --time=30:00" in script
+    assert "run.submit" not in script
+    assert not list(Path("made").iterdir())
+    assert sample("prompt=a", "size=17x16", "run.submit=slurm") == 2
+    assert sample("prompt=a", "run.submit.qos=a") == 2
+    assert "no run/submit is chosen" in capsys.readouterr().err
+
+
 def test_a_run_is_all_it_needs(runs: tuple[Path, Path], here: Path) -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     arguments = [f"checkpoint={runs[1]}", *TINY, "prompt=it's a circle, {red} = ${x}", "out=made/b.mp4"]
