@@ -36,6 +36,7 @@ MAY_DIFFER = Allowed(
         "datamodules.cache_gb",
         "datamodules.patience",
         "datamodules.workers",
+        "models.dit.attention",
     ),
     kept=("callbacks.ema", "callbacks.reseed", "callbacks.schedule"),
 )

@@ -85,11 +85,11 @@ class GatedMLP(nn.Module):
 class Block(nn.Module):
     """tokens (n, d) -> tokens (n, d)."""
 
-    def __init__(self, width: int, *, heads: int) -> None:
+    def __init__(self, width: int, *, heads: int, attend: Attention = attention) -> None:
         super().__init__()
-        self.attn = SelfAttention(width, heads=heads)
+        self.attn = SelfAttention(width, heads=heads, attend=attend)
         self.norm_text = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.text = CrossAttention(width, heads=heads)
+        self.text = CrossAttention(width, heads=heads, attend=attend)
         self.mlp = GatedMLP(width)
         self.table = nn.Parameter(torch.empty(6 * width))  # shift, scale, gate, twice
         self.reset_parameters()

@@ -16,6 +16,7 @@ from dit_video.models.dit.block import Block
 from dit_video.models.dit.embed import LevelEmbed, PlaceEmbed
 from dit_video.models.dit.flops import flops
 from dit_video.models.dit.init import initialise
+from dit_video.ops.attention import named
 from dit_video.ops.rope import rotary
 
 if TYPE_CHECKING:
@@ -37,9 +38,20 @@ class DiT(nn.Module):
         depth: number of blocks.
         heads: of attention; width / heads must be even.
         text_width: of the text context.
+        attention: backend by name, one of those of ops/attention/choose.py; "auto" is the fastest that is there.
     """
 
-    def __init__(self, *, channels: int, patch: int, width: int, depth: int, heads: int, text_width: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        text_width: int,
+        attention: str = "auto",
+    ) -> None:
         super().__init__()
         self.patch, self.head_width = patch, width // heads
         inside = channels * patch * patch
@@ -50,7 +62,7 @@ class DiT(nn.Module):
         self.text_in = nn.Linear(text_width, width, bias=False)
         self.pooled_in = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, 6 * width)
-        self.layers = nn.ModuleList(Block(width, heads=heads) for _ in range(depth))
+        self.layers = nn.ModuleList(Block(width, heads=heads, attend=named(attention)) for _ in range(depth))
         self.norm_out = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation_out = nn.Linear(width, 2 * width)
         self.patch_out = nn.Linear(width, inside)
