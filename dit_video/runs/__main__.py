@@ -84,7 +84,7 @@ def chosen(about: str | None, given: Mapping[str, str]) -> Callable[[], tuple[st
         return lambda: one(path, as_json=as_json)
     if not folder.is_dir():
         near = next((path for path in find.runs(Path(FOLDER).parent)), None) if "dir" not in given else None
-        where = f"dir={near.parent}" if near is not None else "dir=DIR, to where the runs are"
+        where = f"dir={Path(FOLDER).parent}" if near is not None else "dir=DIR, to where the runs are"
         raise ConfigError(f"dir={folder} is no folder; set {where}")
     return lambda: every(folder, by=by or "name", as_json=as_json)
 

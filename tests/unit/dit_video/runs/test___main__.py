@@ -105,4 +105,4 @@ def test_where_runs_lie_elsewhere_that_is_said(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         command.main([])
-    assert "set dir=outputs/quickstart/runs" in capsys.readouterr().err
+    assert "set dir=outputs\n" in capsys.readouterr().err

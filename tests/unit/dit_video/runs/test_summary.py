@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from fake import forked
+from fake.submitted import TINY
 
 from dit_video.runs import files, summary
 from dit_video.runs.files import Rows
@@ -98,3 +101,38 @@ def test_a_list_reads_the_end_of_a_table_alone(make: Make) -> None:
     assert len(short.record.rows.steps) == files.LAST
     assert len(whole.record.rows.steps) == 5000
     assert (short.step, short.rate, short.loss) == (whole.step, whole.rate, whole.loss)
+
+
+@pytest.mark.xdist_group("train")
+def test_a_training_is_seen_to_run_to_be_killed_and_to_be_done(tmp_path: Path) -> None:
+    folder, run = tmp_path / "work", tmp_path / "work/outputs/runs/a"
+    folder.mkdir()
+    (folder / "pace").write_text("0.3")
+    pace = "callbacks.pace={_target_: fake.pace.Pace, path: pace}"
+
+    def now() -> summary.Summary | None:
+        found = summary.of([run], names=["a"])[0] if run.exists() else []
+        return found[0] if found else None
+
+    running = forked.launch(folder, [*TINY, "run.samples=400", "run.every_samples=8", pace])
+    until = time.monotonic() + 120
+    while (found := now()) is None or (found.step or 0) < 8 or not found.record.checkpoints:
+        assert time.monotonic() < until, running.files[1].read_text()
+        time.sleep(0.05)
+    assert (found.state.word, found.record.samples) == ("running", 400)
+    assert found.left is not None
+    running.kill()
+    while not running.over:
+        time.sleep(0.01)
+    found = now()
+    assert found is not None
+    assert found.state.word == "stopped"
+    assert found.left is None
+    again = forked.start(folder, [*TINY, "run.samples=400", "run.every_samples=80"])
+    assert again.returncode == 0, again.stderr
+    found = now()
+    assert found is not None
+    assert (found.state.word, found.samples_seen, found.record.samples) == ("done", 400, 400)
+    assert found.record.sign is not None
+    assert found.record.sign.resumed >= 4
+    assert found.record.said == []
