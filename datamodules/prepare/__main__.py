@@ -24,7 +24,8 @@ from dit_video.slurm.settings import Slurm
 
 CONF = Path(__file__).parents[2] / "conf"
 DEBUG = "run.debug"
-RUN = re.compile(r"\+{0,2}run[./](submit\b|dry=|debug=)")
+KEYED = re.compile(r"\+{0,2}([A-Za-z_][\w./]*)=(.*)", flags=re.DOTALL)
+RUN = re.compile(r"run[./]submit(\.\w+)*|run\.dry")
 
 
 def steps() -> dict[str, str]:
@@ -49,20 +50,19 @@ def chosen(arguments: Sequence[str], known: Mapping[str, str]) -> str:
 
 def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) -> list[str]:
     """Overrides as Hydra wants them: `key=value` becomes `++STEP.key=value`; ConfigError for a key it does not take."""
-    found = []
-    for item in arguments:
-        matched = re.fullmatch(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", item, flags=re.DOTALL)
-        if matched is None or matched[1] == "step" or matched[1].startswith("hydra."):
-            found.append(item)
-        elif RUN.match(item):
-            found += config.rewrite([item], conf=CONF, name="prepare") if matched[1] != DEBUG else []
-        else:
-            key, value = matched.groups()
+    flags, found = [item for item in arguments if KEYED.fullmatch(item) is None], []
+    for matched in filter(None, map(KEYED.fullmatch, arguments)):
+        key, value = matched.groups()
+        if key == "step" or key.startswith(("hydra.", "hydra/")):
+            found.append(matched[0])
+        elif RUN.fullmatch(key):  # a site's own file may lie where the flags say
+            found += config.rewrite([*flags, matched[0]], conf=CONF, name="prepare")[-1:]
+        elif key != DEBUG:
             if key.split(".")[0] not in takes.arguments:
                 raise ConfigError(f"there is no {key} in step={step}; {config.nearest(key, takes.arguments)}")
             plain = key in commands.texts(takes) and value != "null"
             found.append(f"++{step}.{key}={config.quote(value) if plain else value}")
-    return found
+    return [*flags, *found]
 
 
 def show_help(known: Mapping[str, str], arguments: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str]) -> None:
                 commands.check(settings, takes, name=f"step={step}")
                 log.setup()
                 if (slurm := job_of(cfg)) is not None:
-                    given = [item for item in arguments if not RUN.match(item) or item.startswith(DEBUG)]
+                    given = [item for item in arguments if not RUN.fullmatch(item.lstrip("+").partition("=")[0])]
                     asked = Asked(step=step, settings=settings, defaults=commands.defaults(takes), arguments=given)
                     array.hand_over(stage(asked, slurm), dry=cfg.run.dry)
                     return

@@ -68,6 +68,19 @@ def test_a_step_that_is_submitted_is_shown_with_what_is_missing_and_does_nothing
     assert not (dataset / "slurm").exists()
 
 
+def test_a_sites_own_file_is_chosen_by_its_name(
+    dataset: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf/run/submit").mkdir(parents=True)
+    (tmp_path / "conf/run/submit/ours.yaml").write_text("defaults: [slurm]\npartition: small\n", encoding="utf-8")
+    given = ["step=verify", f"dataset={dataset}", "run.submit=ours", "run.submit.account=me", "run.dry=true"]
+    command.main([*given, "--config-dir", str(tmp_path / "conf")])
+    script = capsys.readouterr().out
+    assert "#SBATCH --partition=small\n" in script
+    assert "#SBATCH --account=me\n" in script
+    del raw
+
+
 def test_without_slurm_a_step_cannot_be_submitted_and_that_is_one_line(
     dataset: Path, raw: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
