@@ -176,8 +176,8 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
     from dit_video.seeds import seed_for
 
     log.quiet()
-    run, accelerator = make(cfg.run), str(cfg.trainer.get("accelerator"))
-    look = preflight.begin(wanted=run.preflight, accelerator=accelerator, folder=Path(run.dir))
+    run, accelerator, devices = make(cfg.run), str(cfg.trainer.get("accelerator")), cfg.trainer.get("devices")
+    look = preflight.begin(wanted=run.preflight, accelerator=accelerator, devices=devices, folder=Path(run.dir))
     datamodule, task = make(cfg.datamodules), make(cfg.tasks)
     trainer, plan = make_trainer(cfg)
     task.plan = plan

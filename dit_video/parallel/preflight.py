@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -98,7 +99,7 @@ class Preflight:
 
     def together(self) -> None:
         """Try the links between ranks, once they have joined; rank 0 tells in one line how all is."""
-        if self.store is None:
+        if self.store is None or agree.alone():  # a strategy that joins later
             return
         with limited(TOGETHER, self.guilt):
             speed = self.ring()
@@ -173,23 +174,25 @@ def node() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def device(accelerator: str) -> torch.device:
-    """The device of this process; NodeError where SLURM has given it one that is not to be seen."""
+def device(accelerator: str, devices: Any = "auto") -> torch.device:
+    """The device of this process, of those that are listed; NodeError where SLURM gave one that torch does not see."""
     given = any(os.environ.get(name) for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES"))
     local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count() if accelerator != "cpu" else 0
     if accelerator in {"gpu", "cuda"} and given and "SLURM_JOB_ID" in os.environ and count <= local:
         raise NodeError(f"{node()}: SLURM has given it GPUs, and torch sees {count}; nvidia-smi on it tells more")
-    return torch.device("cuda", local) if count > local else torch.device("cpu")
+    listed = devices.split(",") if isinstance(devices, str) and "," in devices else devices
+    number = int(listed[local]) if isinstance(listed, Sequence) and not isinstance(listed, str) else local
+    return torch.device("cuda", number) if count > local else torch.device("cpu")
 
 
-def begin(*, wanted: bool | None, accelerator: str, folder: Path) -> Preflight | None:
+def begin(*, wanted: bool | None, accelerator: str, devices: Any = "auto", folder: Path) -> Preflight | None:
     """The look at this node, which is done; None where none is `wanted`: on a CPU without SLURM, and alone."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     by_default = "SLURM_STEP_ID" in os.environ or (several and accelerator != "cpu")
     if not (by_default if wanted is None else wanted):
         return None
     with limited(ALONE, lambda: NodeError(f"{node()}: the device has not answered for {ALONE:.0f} s")):
-        found = Preflight(folder=folder, device=device(accelerator))
+        found = Preflight(folder=folder, device=device(accelerator, devices))
     found.alone()
     return found
 

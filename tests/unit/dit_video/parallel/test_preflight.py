@@ -81,6 +81,10 @@ def test_a_gpu_that_slurm_gave_and_torch_does_not_see_is_a_bad_node(monkeypatch:
     with pytest.raises(NodeError, match="torch sees 1"):
         preflight.device("gpu")
     assert preflight.device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    for devices, number in ((8, 1), ("auto", 1), ([2, 5], 5), ("2,5", 5)):
+        assert preflight.device("gpu", devices) == torch.device("cuda", number)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert preflight.device("gpu") == torch.device("cuda", 0)
 
