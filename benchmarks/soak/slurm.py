@@ -26,7 +26,7 @@ from benchmarks.soak.measure import spread
 from dit_video import log
 
 TIMES = 3  # of each fault
-STEPS, PACE = 300, 0.3  # of a trial; seconds a step sleeps until all faults have happened
+STEPS, PACE = 240, 0.3  # of a trial; seconds a step sleeps until all faults have happened
 SMALL = (*TINY, f"run.samples={STEPS * 4}", "run.every_samples=16")
 NODES = ("trainer=cpu", "trainer.num_nodes=2")
 FOUR = ("trainer=cpu2", "trainer.num_nodes=2")
@@ -74,7 +74,7 @@ def trials(oracle: Path, data: Callable[[], Path]) -> list[Trial]:
     return [
         Trial("nothing happens, two nodes of two ranks", 1.5, lambda folder: undisturbed(folder, data())),
         same("told to stop (scancel --signal=USR1)", 1.5, told),
-        Trial("time limit", 7.0, lambda folder: limit(folder, oracle)),
+        Trial("time limit", 9.0, lambda folder: limit(folder, oracle)),
         same("preempted by a job of higher priority, warned by USR1", 2.0, preempt),
         same("preempted by a job of higher priority, warned by SIGTERM", 2.0, preempt, warned=False),
         same("SIGKILL to one rank", 2.0, lambda job: os.kill(job.rank(), signal.SIGKILL)),
@@ -170,10 +170,10 @@ def cut(job: Submitted) -> None:
 
 def limit(folder: Path, oracle: Path) -> dict[str, Any]:
     """The time limit is reached three times: SLURM looks every 30 s, and warns as much earlier."""
-    more = ("run.submit.time=3", "run.submit.grace=90")
+    more = ("run.submit.time=4", "run.submit.grace=100")
     with (
         Cluster(folder / "cluster", nodes=2) as cluster,
-        submitted(cluster, folder / "run", [*SMALL, *NODES, *more], pace=1.0) as job,
+        submitted(cluster, folder / "run", [*SMALL, *NODES, *more], pace=3.0) as job,
     ):
         job.restarted(TIMES, seconds=900)
         job.trained(1, since=job.history[-1].time)

@@ -131,7 +131,7 @@ class Submitted:
         stepped = next(at for _, at in self.steps() if at > runs.time)
         return Times(*(at - fault for at in (left.time, waits.time, runs.time, stepped)))
 
-    def finish(self, *, state: str = "COMPLETED", seconds: float = 240.0) -> None:
+    def finish(self, *, state: str = "COMPLETED", seconds: float = 600.0) -> None:
         """Wait for the end; AssertionError where it is another state."""
         found = self.cluster.wait(self.job, seconds)
         assert found == state, f"{found}\n{self.cluster.tell(self.job)}"
