@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,8 @@ from dit_video.runs.record import Record
 from dit_video.slurm.client import Job
 
 Word = Literal["running", "queued", "requeued", "stopped", "done", "failed", "cancelled", "lost"]
-SILENT = 120.0  # seconds without a sign of life from another machine
+SILENT = 120.0  # seconds without a sign of life that are worth a word; without a lock either, it is none
+LOST = 300.0  # seconds after which another machine's lock alone is no sign of life
 STILL = 300.0  # seconds without a step that are worth a word
 FAILED = frozenset({"FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"})
 
@@ -38,7 +39,7 @@ def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
     """The state of a run at `now`, with the jobs of it that SLURM knows."""
     mine = [jobs[name] for name in record.jobs if name in jobs]
     live = next((job for job in reversed(mine) if not job.over), None)
-    if (found := holding(record, live=live, now=now)) is not None:
+    if (found := holding(record, jobs=mine, now=now)) is not None:
         return found
     if live is not None and live.state == "PENDING":
         return queued(record, live)
@@ -51,8 +52,11 @@ def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
     return ended(record, mine[-1] if mine else None)
 
 
-def holding(record: Record, *, live: Job | None, now: float) -> State | None:
-    """The state where a process holds the lock, or shows that it lives on a mount without locks."""
+def holding(record: Record, *, jobs: Sequence[Job], now: float) -> State | None:
+    """The state where a process holds the lock, or shows that it lives on a mount without locks; else None.
+
+    Where SLURM knows its `jobs`, it knows better than the last sign of life whether they run.
+    """
     own, lock, host = record.sign, record.lock, socket.gethostname()
     newer = lock is not None and (own is None or (lock.process, lock.host) != (own.process, own.host))
     if own is not None and own.ended is not None and not newer:
@@ -60,14 +64,14 @@ def holding(record: Record, *, live: Job | None, now: float) -> State | None:
     where = lock.host if lock is not None and newer else own.host if own is not None else ""
     silent = now - record.seen
     if lock is None or not lock.held:
-        away = own is not None and own.ended is None and where != host
-        unknown = lock is not None and lock.held is None and not newer and own is not None and sign.exists(own.process)
-        alive = (away and silent < SILENT) or (unknown and where == host)
-        if not alive:
+        away = own is not None and own.ended is None and where != host and silent < SILENT and not jobs
+        here = own is not None and not newer and where == host and sign.exists(own.process)
+        if not (away or (here and lock is not None and lock.held is None)):
             return None
-    elif where != host and silent > SILENT and (live is None or live.state == "PENDING"):
-        since = f"no sign of life from {where} for {text.span(silent)}"
-        return queued(record, live) if live is not None else State(word="lost", why=since, hosts=where)
+    elif where != host and silent > LOST and not any(job.state == "RUNNING" for job in jobs):
+        if any(not job.over for job in jobs):
+            return None
+        return State(word="lost", why=f"no sign of life from {where} for {text.span(silent)}", hosts=where)
     return running(record, hosts=where, starting=newer, now=now)
 
 
@@ -120,34 +124,26 @@ def attempted(record: Record, *, now: float) -> State | None:
 
 
 def ended(record: Record, job: Job | None) -> State:
-    """A run that nobody works on, and how that came."""
+    """A run that nobody works on, and how that came: by the last that is known of it."""
     own = record.sign.ended if record.sign is not None else None
-    when = own.time if own is not None else record.began
-    finished = job.ended.timestamp() if job is not None and job.ended is not None else 0.0
     last = record.restarts[-1] if record.restarts else {}
-    if job is not None and job.state == "CANCELLED" and finished >= record.began:
+    past = job is None or (job.ended is not None and job.ended.timestamp() < record.began)  # it went on without the job
+    if job is not None and job.state == "CANCELLED" and not past:
         return State(word="cancelled", why=f"job {job.id} was cancelled")
     if last and not last.get("restarted") and moment(last) >= record.began:
         refusal = f"; not started again: {last['refusal']}" if last.get("refusal") else ""
         return State(word="failed", why=f"{cause(record)}{refusal}")
-    if own is not None and (job is None or finished <= when or job.state not in FAILED or own.how == "failed"):
-        ways = {
-            "stopped": "it was stopped by a signal, and saved",
-            "interrupted": "it was interrupted",
-            "short": own.text,
-            "failed": own.text,
-            "done": "",
-        }
-        return State(word="failed" if own.how == "failed" else "stopped", why=ways[own.how])
-    if job is not None and finished >= record.began:
-        word: Word = "failed" if job.state in FAILED else "stopped"
-        why = record.verdict or f"job {job.id} ended: {job.state}, exit code {job.code}"
-        return State(word=word, why=why)
+    if own is not None and (past or job is None or job.started is None or own.time >= job.started.timestamp()):
+        why = {"stopped": "it was stopped by a signal, and saved", "interrupted": "it was interrupted"}
+        return State(word="failed" if own.how == "failed" else "stopped", why=why.get(own.how, own.text))
+    if job is not None and not past:
+        why_not = record.verdict or f"job {job.id} ended: {job.state}, exit code {job.code}"
+        return State(word="failed" if job.state in FAILED else "stopped", why=why_not)
     if record.sign is None and not record.rows.steps and not record.checkpoints:
         return State(word="stopped", why="it has not trained yet")
     where = f" on {record.sign.host}" if record.sign is not None else ""
-    again = f" after {cause(record)}, and so was its parent" if last and moment(last) >= record.began else ""
-    return State(word="stopped", why=f"it ended{where} without a word, as one that was killed{again}")
+    before = f" after {cause(record)}" if last and moment(last) >= record.began else ""
+    return State(word="stopped", why=f"it ended{where} without a word, as one that was killed{before}")
 
 
 def cause(record: Record) -> str:

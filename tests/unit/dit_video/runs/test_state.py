@@ -127,7 +127,7 @@ def test_between_two_attempts_it_runs_as_long_as_its_parent_lives(make: Make, pa
     parent.kill()
     parent.wait()
     assert judged(folder).word == "stopped"
-    assert "and so was its parent" in judged(folder).why
+    assert "as one that was killed after rank 1" in judged(folder).why
 
 
 def test_a_failure_that_no_restart_mends_is_the_reason(make: Make) -> None:
@@ -212,3 +212,17 @@ def test_a_job_whose_ranks_have_ended_sees_to_what_follows_or_starts_them_again(
     for began, why in ((now, "of that; job 12 sees to what follows"), (before, "starting")):
         found = judged(make(how="failed", text="of that", more={"job": "12", "began": began}), job("RUNNING"))
         assert (found.word, found.why) == ("running", why)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("PENDING", "requeued"), ("CANCELLED", "cancelled"), ("NODE_FAIL", "stopped")]
+)
+def test_slurm_knows_sooner_than_the_signs_of_a_lost_node_that_it_is_gone(make: Make, word: str, expected: str) -> None:
+    folder = make(more=AWAY | {"job": "12"}, saved=5)
+    assert judged(folder).word == "running"
+    assert judged(folder, job(word, restarts=1)).word == expected
+
+
+def test_a_stop_that_was_saved_is_no_failure_whatever_the_exit_code_of_its_job(make: Make) -> None:
+    folder = make(how="stopped", more={"job": "12"}, saved=5)
+    assert judged(folder, job("FAILED")).word == "stopped"
