@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).resolve().parents[3] / "fakes"))
+from fake.cluster import Cluster
+
 from dit_video.launch.cause import Cause, Kind
 from dit_video.launch.heartbeat import Beat
 from dit_video.launch.shared import Ending, Shared
-from dit_video.slurm import attempt, settle
+from dit_video.slurm import attempt, script, settle
 from dit_video.slurm.attempt import Attempt
 from dit_video.slurm.settle import Verdict
 
 ROOT = Path(__file__).resolve().parents[4]
+LIGHT = ROOT / "tests" / "fakes" / "fake" / "light.py"
 
 
 def start(
@@ -171,3 +175,39 @@ def test_the_command_leaves_the_verdict_and_one_line_and_needs_no_torch(tmp_path
 def test_a_port_that_another_process_took_ends_no_job(tmp_path: Path) -> None:
     found = start(tmp_path, 0, "exception", step=0, text="EADDRINUSE")
     assert settled(found, tmp_path).then == "requeue"
+
+
+def test_a_job_on_a_cluster_leaves_a_bad_node_and_ends_by_its_bug(slurm: Cluster, tmp_path: Path) -> None:
+    """Ranks without torch, on the real SLURM by the real script: one is stopped once; an exception comes each time."""
+    code = (
+        "import math, sys; from pathlib import Path; from dit_video import launch; from dit_video.config import Run\n"
+        f"run = Run(name='a', dir={str(tmp_path)!r}, seed=0, samples=1, every_samples=1, silence=6.0)\n"
+        "job = launch.job(run, trainer={'accelerator': 'cpu'}, patience=0.0)\n"
+        f"command = [sys.executable, {str(LIGHT)!r}, {str(tmp_path)!r}, '60', '4', *sys.argv[1:]]\n"
+        "raise SystemExit(launch.supervise(job, command=command, files={}))\n"
+    )
+    faulty = ("stop:1:10:once", "exception:0:30:always")
+    values = {
+        "title": "a",
+        "options": "#SBATCH --nodes=2 --requeue --open-mode=append",
+        "setup": "",
+        "run": str(tmp_path),
+        "wait": "60",
+        "tasks": "1",
+        "srun": "",
+        "python": sys.executable,
+        "command": script.command(["-c", code, *faulty]),
+    }
+    job = slurm.submit(f"--chdir={ROOT}", script=script.fill("train", values))
+    assert slurm.wait(job, 240) == "FAILED", slurm.tell(job)
+    assert slurm.job(job)["ExitCode"] == "1:0"
+    found = rows(tmp_path)
+    assert [(row["kind"], row["start"], row["restarted"]) for row in found] == [
+        ("stopped", 0, True),
+        ("exception", 1, True),
+        ("exception", 2, False),
+    ], slurm.tell(job)
+    (bad,) = found[0]["excluded"]
+    assert found[0]["host"] == bad
+    assert all(bad not in row["nodes"] for row in found[1:])
+    assert slurm.job(job)["ExcNodeList"] == bad
