@@ -49,7 +49,7 @@ def options(slurm: Slurm, *, name: str, log: Path, size: Size) -> list[str]:
         "exclude": slurm.exclude,
         "time": slurm.time,
         "nodes": nodes(size),
-        "ntasks-per-node": size.tasks,
+        **tasks(size, cpus=slurm.cpus),
         "cpus-per-task": slurm.cpus,
         "gpus-per-node": gpus,
         "mem": slurm.memory,
@@ -60,6 +60,15 @@ def options(slurm: Slurm, *, name: str, log: Path, size: Size) -> list[str]:
 def nodes(size: Size) -> str:
     """How many nodes, as sbatch takes it: "2", or "1-2"."""
     return f"{size.least}-{size.nodes}" if size.least and size.least < size.nodes else str(size.nodes)
+
+
+def tasks(size: Size, *, cpus: int | None) -> dict[str, int]:
+    """What a node must hold. Told in tasks, SLURM holds a job that goes back into the queue to all that it had had: it
+    would wait for as many nodes again, so that of several numbers it is told in CPUs; srun says how many tasks.
+    """
+    if nodes(size) == str(size.nodes):
+        return {"ntasks-per-node": size.tasks}
+    return {"mincpus": size.tasks * (cpus or 1)}
 
 
 def signal(slurm: Slurm) -> str:

@@ -24,7 +24,7 @@ def test_a_command_comes_back_word_by_word() -> None:
 def test_options_follow_the_settings_and_the_size() -> None:
     slurm = Slurm(partition="main", time="90", cpus=4, memory="64G", account="a", options=["--mail-type=END"])
     given = script.options(slurm, name="a b", log=Path("/r/%j.out"), size=Size(nodes=4, least=2, tasks=8, gpus=8))
-    asked = ["nodes=2-4", "ntasks-per-node=8", "gpus-per-node=8", "cpus-per-task=4", "mem=64G", "time=90"]
+    asked = ["nodes=2-4", "mincpus=32", "gpus-per-node=8", "cpus-per-task=4", "mem=64G", "time=90"]
     assert {f"--{item}" for item in [*asked, "partition=main", "account=a", "job-name=a b"]} < set(given)
     assert given[-1] == "--mail-type=END"
     assert not [item for item in given if "None" in item or item.startswith(("--qos", "--exclude"))]
