@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,18 @@ def test_folders_of_the_dead_are_swept(tmp_path: Path, monkeypatch: pytest.Monke
         assert {path.name for path in tmp_path.iterdir()} == {living.name, second.name, "other"}
         assert living.stat().st_mode & 0o077 == 0
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_folder_is_not_to_be_swept_before_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "MEMORY", tmp_path)
+    lock = fcntl.flock
+
+    def swept_meanwhile(file: object, operation: int) -> None:
+        """Another parent comes while this one is about to hold its lock."""
+        if operation == fcntl.LOCK_EX:
+            folder.sweep(tmp_path)
+        lock(file, operation)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fcntl, "flock", swept_meanwhile)
+    with folder.watch_folder() as living:
+        assert (living / folder.LOCK).exists()

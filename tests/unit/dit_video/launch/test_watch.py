@@ -93,3 +93,23 @@ def test_a_clock_that_was_asleep_does_not_count_it() -> None:
 def test_the_state_of_a_process_is_a_letter() -> None:
     assert watch.state(os.getpid()) == "R"
     assert watch.state(2**30) == ""
+
+
+def test_a_rank_is_quiet_in_a_step_that_does_not_end_and_in_nothing_else() -> None:
+    dog = Watchdog(silence=10.0, patience=0.0, whole=False)
+    assert not dog.quiet(99.0)  # nothing was seen yet
+    for now in range(12):
+        assert look(dog, float(now), beat(now, 1)) is None
+    assert (dog.quiet(10.0), dog.quiet(10.5)) == (False, True)
+    look(dog, 12.0, beat(12, 2))
+    assert not dog.quiet(12.5)
+    look(dog, 13.0, beat(13, 3, "data"))
+    assert not dog.quiet(99.0)
+
+
+def test_where_all_ranks_of_a_job_are_quiet_it_is_a_hang_at_once() -> None:
+    dog = Watchdog(silence=10.0, patience=300.0, whole=False)
+    for now in range(20):
+        assert look(dog, float(now), beat(now, 1)) is None
+    dog.whole = True  # as the parents of all ranks have said
+    assert look(dog, 20.0, beat(20, 1)) is not None
