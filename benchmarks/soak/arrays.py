@@ -18,12 +18,18 @@ from fake import arrays, saved
 from fake.cluster import Cluster
 
 from dit_video import log
+from dit_video.slurm import array, client
+from dit_video.slurm.settings import Slurm
 
 SHARDS, FILES = 40, 3  # files a shard
 CONCURRENT = 4
 BATCH = "batch=2"  # of an element that has a few clips of each size, most of a larger batch would be copies
 SIZES = "sizes=[1x32x32,1x32x48,1x48x32,9x32x32,9x32x48,9x48x32]"
 SUBMIT = ("run.submit=slurm", f"run.submit.concurrent={CONCURRENT}")
+SLEEP = """
+import os, time
+time.sleep(0 if int(os.environ.get("SLURM_RESTART_COUNT", 0)) else 300)
+"""
 KILLED = (3, 6)  # elements: of one the task, of the other all of it
 
 
@@ -62,10 +68,11 @@ def measure(folder: Path) -> dict[str, Any]:
             alone = time.monotonic() - began
             figures[step.name] = trial(cluster, step, many) | {"one_machine_s": round(alone, 1)}
             log.say(f"arrays: {step.name}: {figures[step.name]}")
+        figures["ends"] = ends(cluster, folder / "ends")
     differ = arrays.differences(one, many)
     right = sum(found["right"] for found in figures.values()) * (not differ)
     files = sum(path.is_file() for path in one.rglob("*"))
-    return {"tried": len(steps), "right": right, "files": files, "files_that_differ": differ, **figures}
+    return {"tried": len(figures), "right": right, "files": files, "files_that_differ": differ, **figures}
 
 
 def trial(cluster: Cluster, step: Step, dataset: Path) -> dict[str, Any]:
@@ -100,6 +107,47 @@ def trial(cluster: Cluster, step: Step, dataset: Path) -> dict[str, Any]:
     assert most <= CONCURRENT, most
     right = {"right": 1, "elements": elements, "most_at_once": most, "missing_after": len(missing)}
     return right | {"submitted_again": len(wanted), "wall_s": round(time.monotonic() - began, 1)}
+
+
+def ends(cluster: Cluster, folder: Path) -> dict[str, Any]:
+    """Elements that reach their time limit, lose their node or are preempted begin again; cancelled ones do not."""
+    folder.mkdir(parents=True)
+    (folder / "sleep.py").write_text(SLEEP, encoding="utf-8")
+
+    def begun(name: str, **slurm: Any) -> str:
+        told = Slurm(python=sys.executable, **slurm)
+        stage = array.Stage(
+            name=name,
+            dataset=folder,
+            command=(str(folder / "sleep.py"),),
+            shards=2,
+            missing=(0, 1),
+            ended=True,
+            parted=True,
+            mounts=(),
+            slurm=told,
+        )
+        job = array.submit(stage, [0, 1], parts=2)
+        for element in (0, 1):
+            cluster.until(lambda: cluster.job(f"{job}_{element}")["JobState"] == "RUNNING", 60, job=job)  # noqa: B023
+        return job
+
+    jobs = {"limit": begun("limit", time="1", grace=10), "node": begun("node", exclude="node1,node2")}
+    cluster.kill_node(3)
+    jobs["cancelled"] = begun("cancelled", exclude="node3")
+    client.cancel(jobs["cancelled"])
+    arrays.watch(cluster, jobs["cancelled"], seconds=60)
+    arrays.watch(cluster, jobs["limit"], seconds=240)
+    cluster.until(lambda: cluster.states(jobs["node"]) == ["PENDING"], 120, job=jobs["node"])
+    cluster.revive(3)
+    arrays.watch(cluster, jobs["node"], seconds=240)
+    jobs["preempted"] = begun("preempted")
+    cluster.submit("-p", "high", "-N3", "-n3", "--exclusive", script="sleep 5")
+    arrays.watch(cluster, jobs["preempted"], seconds=240)
+    found = {name: [(each.state, each.restarts) for each in client.jobs([job])] for name, job in jobs.items()}
+    wanted = {name: [("CANCELLED", 0) if name == "cancelled" else ("COMPLETED", 1)] * 2 for name in jobs}
+    assert found == wanted, found
+    return {"right": 1, "tried": list(found)}
 
 
 def where(dataset: Path, step: Step) -> str:
