@@ -42,7 +42,7 @@ def test_psnr_is_that_of_the_error() -> None:
     assert psnr(video(), video(seed=1)) == pytest.approx(figures(video(), video(seed=1))["psnr_db"])
 
 
-def test_ssim_is_that_of_torchmetrics_whole_or_frame_by_frame() -> None:
+def test_ssim_is_that_of_torchmetrics() -> None:
     a = video(height=24)
     b = np.clip(a + np.random.default_rng(2).normal(0, 20, a.shape), 0, 255).astype(np.uint8)
     first, second = (torch.from_numpy(x).permute(0, 3, 1, 2).double() for x in (a, b))

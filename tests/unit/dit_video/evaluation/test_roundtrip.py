@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_a_stream_is_given_pieces_and_no_more() -> None:
     vae = Blocks()
     through(vae, video(200))
     assert vae.seen == 1 + 4 * PIECE
+
+
+def test_no_more_frames_are_alive_than_two_pieces_have_however_long_the_video() -> None:
+    alive: list[weakref.ref[Video]] = []
+    most = 0
+
+    def frames() -> Iterator[Video]:
+        for number in range(300):
+            frame = np.full((8, 8, 3), number % 256, np.uint8)
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    for _ in copies(Blocks(), frames(), posterior=lambda found: None, latent=lambda found: None):
+        most = max(most, sum(ref() is not None for ref in alive))
+    assert len(alive) == 300
+    assert most <= 2 * (1 + 4 * PIECE)
 
 
 def test_our_vae_streams_what_it_decodes_whole() -> None:
