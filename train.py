@@ -107,9 +107,8 @@ def train(cfg: DictConfig, *, command: Command) -> None:
         else:
             job = submit.training(run, trainer=resolved["trainer"], command=[sys.argv[0], *arguments])
             check_plan(resolved, job.size.worlds)
-            if (saved := config.newest(Path(run.dir))) is not None:
-                config.same(saved, raw, run=run.dir)
-            command.jobs.append(job)
+            if not config.complete(run, raw):
+                command.jobs.append(job)
 
 
 def place(cfg: DictConfig, command: Command) -> list[str]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dit_video import log
 from dit_video.config.compare import Allowed, as_before, changed
 from dit_video.config.mistakes import show
+from dit_video.config.run import Run
 from dit_video.errors import ConfigError
 
 MAY_DIFFER = Allowed(
@@ -57,3 +59,15 @@ def newest(run: Path) -> Path | None:
     """The newest checkpoint of a run by its name alone; whether it is whole is not known here."""
     found = run.glob("checkpoints/[0-9]*-[0-9]*/config.yaml")
     return max((path.parent for path in found), default=None)
+
+
+def complete(run: Run, raw: Any) -> bool:
+    """Whether nothing is left to be trained, which is said; ConfigError where the run has begun with other settings."""
+    saved = newest(Path(run.dir))
+    if saved is None:
+        return False
+    same(saved, raw, run=run.dir)
+    seen = int(saved.name.partition("-")[0])
+    if seen >= run.samples:
+        log.say(f"{run.name} is complete: {seen} samples in {run.dir}; a larger run.samples goes on")
+    return seen >= run.samples

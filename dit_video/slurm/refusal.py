@@ -22,7 +22,7 @@ SAID = (  # what SLURM says, and the keys that mend it
     (r"gres", ("gpus",)),
     (r"memory", ("memory",)),
     (r"node name", ("exclude",)),
-    (r"configuration is not available|more processors|node count", ("gpus", "cpus", "memory", "constraint")),
+    (r"configuration is not available|more processors|node count", ("gpus", "cpus", "memory", "constraint", "exclude")),
 )
 
 

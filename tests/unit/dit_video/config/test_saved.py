@@ -37,3 +37,16 @@ def test_the_newest_checkpoint_is_the_one_of_most_samples(checkpoint: Path, tmp_
     (later / "config.yaml").touch()
     assert config.newest(tmp_path) == later
     assert config.newest(tmp_path / "other") is None
+
+
+def test_a_run_that_has_seen_its_samples_is_complete(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = {"run": {"samples": 8, "seed": 0}, "optim": {"lr": 0.1, "total": 8}}
+    given = {"name": "a", "dir": str(tmp_path), "seed": 0, "every_samples": 1}
+    assert config.complete(config.Run(**given, samples=8), raw)
+    assert capsys.readouterr().out == f"a is complete: 8 samples in {tmp_path}; a larger run.samples goes on\n"
+    assert not config.complete(config.Run(**given, samples=9), raw)
+    assert not config.complete(config.Run(**{**given, "dir": str(tmp_path / "other")}, samples=8), raw)
+    with pytest.raises(ConfigError, match="optim"):
+        config.complete(config.Run(**given, samples=8), {**raw, "optim": {"lr": 1, "total": 8}})
