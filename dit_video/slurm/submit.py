@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -161,13 +162,10 @@ def submit(request: Request) -> str:
     request.folder.mkdir(parents=True, exist_ok=True)
     write(request.path, request.text())
     try:
-        number = client.submit(request.path)
-    except ClusterError as error:
-        raise refusal.of(error, request.slurm, size=request.size) from None
-    job = considered(number)
-    if job is not None and (why := refusal.never(job, request.slurm, size=request.size)) is not None:
-        client.cancel(number)
-        raise why
+        number = _accepted(request)
+    except ClusterError:
+        _forget(request)
+        raise
     row = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "job": number,
@@ -178,6 +176,28 @@ def submit(request: Request) -> str:
     with (request.folder / TABLE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     return number
+
+
+def _accepted(request: Request) -> str:
+    """The id of the job, if SLURM takes it and would start it some time."""
+    try:
+        number = client.submit(request.path)
+    except ClusterError as error:
+        raise refusal.of(error, request.slurm, size=request.size) from None
+    job = considered(number)
+    if job is not None and (why := refusal.never(job, request.slurm, size=request.size)) is not None:
+        client.cancel(number)
+        raise why
+    return number
+
+
+def _forget(request: Request) -> None:
+    """Leave nothing of a job that has never been."""
+    if not (request.folder / TABLE).exists():
+        request.path.unlink()
+        for folder in (request.folder, request.folder.parent):
+            with suppress(OSError):  # there is something else in it
+                folder.rmdir()
 
 
 def write(path: Path, text: str) -> None:

@@ -82,7 +82,7 @@ def test_what_slurm_would_not_run_is_told_and_taken_back(
         submit.hand_over([request])
     assert "\n" not in str(caught.value)
     assert not [job for job in client.jobs() if job.script == request.path and not job.over]
-    assert not (request.folder / submit.TABLE).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["says.py"]
 
 
 def test_a_dry_run_shows_the_script_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
