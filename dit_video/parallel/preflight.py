@@ -80,7 +80,8 @@ class Preflight:
             store = dist.TCPStore(
                 host, port, None, first and not agent, limit, wait_for_workers=False, multi_tenant=True
             )
-            self.store = dist.PrefixStore("preflight", store)
+            start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store outlives a start
+            self.store = dist.PrefixStore(f"preflight-{start}", store)
             self.store.set(f"node-{self.rank}", node())
             if first:
                 self.store.set("missing", self.missing(time.monotonic() + COMING))
