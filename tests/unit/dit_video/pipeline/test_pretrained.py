@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 
 from dit_video.errors import CheckpointError, ConfigError
 from dit_video.models.vae.pretrained import Pretrained
+from dit_video.pipeline import generate
 from dit_video.pipeline.load import load_vae, weights_hash
 from dit_video.pipeline.pretrained import absolute, is_pretrained, open_vae
 from tests.fakes.fake.published import FAMILIES, made, saved
@@ -118,3 +120,11 @@ def test_a_hub_s_name_has_two_parts_and_stays_what_it_is() -> None:
             open_vae(name)
     assert absolute("hub:maker/model") == "hub:maker/model"
     assert Path(absolute("runs/vae")).is_absolute()
+
+
+def test_sampling_encodes_and_decodes_with_it(wan: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+    vae = load_vae(wan)
+    latents = generate.encode([frames, frames[:1]], vae=vae)
+    assert [latent.shape for latent in latents] == [(4, 2, 2, 3), (4, 1, 2, 3)]
+    assert [video.shape for video in generate.decode(latents, vae=vae)] == [(5, 16, 24, 3), (1, 16, 24, 3)]
