@@ -82,7 +82,7 @@ def verify(*, dataset: str, name: str | None = None, workers: int | None = None,
         dataset: folder or URL of a curated dataset.
         name: a sidecar alone, as KIND/NAME, such as latents/vae; by default the clips, and all sidecars of a folder.
         workers: shards read at once; by default one a core.
-        part: i/n for the shards with number % n == i, for one of n jobs.
+        part: i/n for the shards with number % n == i, for one of n jobs; the first looks at the index as a whole too.
     """
     about = index.describe(dataset)
     shards = store.share(part, range(int(about["shards"])))
@@ -94,7 +94,7 @@ def verify(*, dataset: str, name: str | None = None, workers: int | None = None,
     kinds = [name] if name else ["clips", "quarantine", *(known or ())]
     log.say(f"verifying {', '.join(kinds)} of {dataset}: {len(shards)} shards")
     tasks = [(kind, shard) for kind in kinds for shard in shards]
-    found = [] if name or part else whole(dataset, about)
+    found = whole(dataset, about) if 0 in shards and not name else []
     with ThreadPoolExecutor(workers or cores()) as pool:
         results = pool.map(partial(check, dataset, str(about["fingerprint"])), tasks)
         for damaged in log.progress(results, what="verify", total=len(tasks), unit="shard"):

@@ -7,6 +7,7 @@ import random
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -238,3 +239,16 @@ def test_an_unknown_sidecar_is_a_mistake(sound: Path) -> None:
 def test_sidecars_of_another_dataset_are_told(dataset: Path) -> None:
     found = check(str(dataset), "another", ("captions/dense", 0))
     assert [damage.kind for damage in found] == ["made for another dataset"]
+
+
+def test_of_jobs_that_share_the_shards_one_looks_at_the_whole(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    store.write_json(dataset / "dataset.json", about | {"samples": about["samples"] + 1})
+    said = []
+    for part in ("0/2", "1/2"):
+        with pytest.raises(SystemExit) if part == "0/2" else nullcontext():
+            verify(dataset=str(dataset), part=part)
+        said.append("dataset.json" in capsys.readouterr().out)
+    assert said == [True, False]
