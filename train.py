@@ -64,13 +64,13 @@ def main(arguments: Sequence[str], *, conf: Path = CONF, allowed: Sequence[str] 
         watched()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    several = not config.MULTIRUN.isdisjoint(arguments)
     with (
         launch.alarming(),
         config.one_line(debug="run.debug=true" in arguments),
-        tempfile.TemporaryDirectory() as hidden,
+        tempfile.TemporaryDirectory() if several else nullcontext() as hidden,
     ):
         overrides = config.rewrite(arguments, conf=conf, name="train", texts=submit.texts(arguments), paths=PATHS)
-        several = not config.MULTIRUN.isdisjoint(arguments)
         swept = swept_keys(overrides) if several else ()
         command = Command(arguments=arguments, conf=conf, allowed=allowed, swept=swept)
         sys.argv[1:] = [*overrides, f"hydra.sweep.dir={hidden}"] if several else overrides
