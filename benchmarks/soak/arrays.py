@@ -132,17 +132,14 @@ def ends(cluster: Cluster, folder: Path) -> dict[str, Any]:
             cluster.until(lambda: cluster.job(f"{job}_{element}")["JobState"] == "RUNNING", 60, job=job)  # noqa: B023
         return job
 
-    jobs = {"limit": begun("limit", time="1", grace=10), "node": begun("node", exclude="node1,node2")}
-    cluster.kill_node(3)
-    jobs["cancelled"] = begun("cancelled", exclude="node3")
+    jobs = {"limit": begun("limit", time="1", grace=10, exclude="node2,node3"), "node": begun("node", exclude="node1")}
+    cluster.kill_node(int(cluster.job(f"{jobs['node']}_0")["NodeList"].removeprefix("node")))
+    jobs["cancelled"] = begun("cancelled", exclude="node2,node3")
     client.cancel(jobs["cancelled"])
-    arrays.watch(cluster, jobs["cancelled"], seconds=60)
-    arrays.watch(cluster, jobs["limit"], seconds=240)
-    cluster.until(lambda: cluster.states(jobs["node"]) == ["PENDING"], 120, job=jobs["node"])
-    cluster.revive(3)
-    arrays.watch(cluster, jobs["node"], seconds=240)
-    jobs["preempted"] = begun("preempted")
-    cluster.submit("-p", "high", "-N3", "-n3", "--exclusive", script="sleep 5")
+    for name in ("cancelled", "limit", "node"):
+        arrays.watch(cluster, jobs[name], seconds=240)
+    jobs["preempted"] = begun("preempted", exclude="node2,node3")
+    cluster.submit("-p", "high", "-w", "node1", "--exclusive", script="sleep 5")
     arrays.watch(cluster, jobs["preempted"], seconds=240)
     found = {name: [(each.state, each.restarts) for each in client.jobs([job])] for name, job in jobs.items()}
     wanted = {name: [("CANCELLED", 0) if name == "cancelled" else ("COMPLETED", 1)] * 2 for name in jobs}
