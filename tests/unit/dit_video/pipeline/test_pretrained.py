@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 
 from dit_video.errors import CheckpointError, ConfigError
 from dit_video.models.vae.pretrained import Pretrained
@@ -102,8 +102,8 @@ def test_settings_that_mean_nothing_are_told(wan: Path, runs: tuple[Path, Path])
 
 def test_a_hub_s_name_is_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="cannot be had from the hub"):
         open_vae("hub:maker/model")
     kept = cache / "models--maker--model"
