@@ -178,6 +178,8 @@ class VAETask(Task):
         if self.adversary and torch.is_grad_enabled():
             leaf = video.detach().float().requires_grad_()
             loss = loss + self.adversary.turn(self.discriminator, leaf, like, torch.empty_like(like), share).loss
+        elif self.adversary:
+            loss = loss + self.discriminator(like.repeat(3, 1, 1, 1, 1)).sum()  # the copy, the clip, and near it
         return loss
 
     def noise(self, batch: ClipBatch, purpose: str, shape: tuple[int, ...]) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from dit_video.batch import ClipBatch, Place
 from dit_video.errors import ConfigError
@@ -23,6 +24,7 @@ from dit_video.optim.adamw import AdamW
 from dit_video.parallel.local import put
 from dit_video.parallel.mesh import build_mesh, parameter_mesh
 from dit_video.parallel.plan import Plan
+from dit_video.parallel.rehearsal import forward_flops, memory
 from dit_video.parallel.shard import shard
 from dit_video.seeds import generator
 from dit_video.tasks.adversary import Adversary
@@ -187,6 +189,25 @@ def test_nothing_is_judged_where_nothing_is_learnt() -> None:
         metrics = task.training_step(batch_of(0, 0), 0)["metrics"]
     assert not [name for name in metrics if name.startswith("gan")]
     assert torch.equal(task.discriminator.squares, before)
+
+
+def test_a_plan_knows_what_the_game_costs() -> None:
+    """Of a training step, by the counter of FLOPs, and of its memory."""
+    tasks = [VAETask(vae=BUILD, optim=partial(AdamW, lr=1e-2), adversary=one) for one in (None, adversary())]
+    flops, kept = [], []
+    for task in tasks:
+        with torch.device("meta"):
+            task.build()
+        flops.append(forward_flops(task, lambda: batch_of(0, 0).to("meta")))
+        fresh = VAETask(vae=task.make, optim=task.optim, adversary=task.adversary)
+        kept.append(memory(fresh, lambda: batch_of(0, 0), averages=True))
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        JUDGE()(torch.empty(6, 3, 3, 16, 16))
+    assert flops[1] - flops[0] == counter.get_total_flops()
+    judge = sum(parameter.numel() for parameter in JUDGE().parameters())
+    assert kept[1].parameters - kept[0].parameters == judge
+    assert kept[1].averages == kept[0].averages
+    assert kept[1].activations > kept[0].activations
 
 
 def test_the_average_is_of_the_vae_alone() -> None:
