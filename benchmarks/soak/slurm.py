@@ -260,6 +260,6 @@ def bug(folder: Path) -> dict[str, Any]:
         "tried": 1,
         "right": int(set(steps) == {50} and "RuntimeError: boom" in shown.stdout),
         "starts": len(steps),
-        "status": shown.stdout + shown.stderr,
+        "status": (shown.stdout + shown.stderr).replace(str(job.run), "RUN"),
         "status_s": round(time.time() - began, 2),
     }
