@@ -62,7 +62,8 @@ def cuts(q: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> tuple
 
 @lru_cache(maxsize=16)
 def ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """Where segments end; all blocks of a step ask for the same."""
-    found = torch.zeros(len(lengths) + 1, dtype=torch.int32)
-    found[1:] = torch.tensor(lengths).cumsum(0)
-    return found.to(device, non_blocking=True)
+    """Where segments end; all blocks of a step ask for the same, and so may a training after a sampling."""
+    with torch.inference_mode(mode=False):
+        found = torch.zeros(len(lengths) + 1, dtype=torch.int32)
+        found[1:] = torch.tensor(lengths).cumsum(0)
+        return found.to(device, non_blocking=True)

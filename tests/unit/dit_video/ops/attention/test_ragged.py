@@ -19,6 +19,13 @@ def test_segments_end_where_their_lengths_add_up() -> None:
     assert (q_most, k_most, q_ends.dtype) == (4, 5, torch.int32)
 
 
+def test_what_a_sampling_has_asked_for_serves_a_training() -> None:
+    with torch.inference_mode():
+        found = ragged.ends((11, 7), torch.device("cpu"))
+    assert not found.is_inference()
+    assert ragged.ends((11, 7), torch.device("cpu")) is found
+
+
 def test_the_log_sum_exp_is_left_out() -> None:
     out, lse = torch.zeros(2), torch.ones(2)
     assert ragged.only((out, lse)) is out
