@@ -30,13 +30,12 @@ import torch.distributed as dist
 from dit_video import log
 from dit_video.errors import NodeError, UserError
 from dit_video.launch import report
+from dit_video.launch.folder import MEMORY, ROOM  # what is asked of the run's folder too
 from dit_video.parallel import agree
 from dit_video.signals import BAD_NODE
 
 LOG = log.get("dit_video.parallel")
 ALONE, COMING, TOGETHER = 120.0, 600.0, 90.0  # seconds for the node itself, for all to come, for the links
-ROOM = 2**24  # bytes that must be free in /dev/shm, and in the run's folder
-MEMORY = Path("/dev/shm")
 FREE = 0.5  # of a device's memory: less, and another process sits there
 BYTES = {"cpu": 2**21, "cuda": 2**26}  # that are sent
 SIDE = {"cpu": 256, "cuda": 2048}  # of the matrices

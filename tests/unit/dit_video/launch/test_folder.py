@@ -1,8 +1,10 @@
-"""A folder of a parent that is gone is removed by the next one, that of a living one is not."""
+"""A folder of a parent that is gone is removed by the next one, that of a living one is not; full memory is left."""
 
 from __future__ import annotations
 
 import fcntl
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,18 @@ def test_a_folder_is_not_to_be_swept_before_it_is_held(tmp_path: Path, monkeypat
     monkeypatch.setattr(fcntl, "flock", swept_meanwhile)
     with folder.watch_folder() as living:
         assert (living / folder.LOCK).exists()
+
+
+@pytest.mark.parametrize(("more", "place"), [(0, "memory"), (2**50, "disk"), (None, "disk")])
+def test_memory_without_room_is_left_for_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int | None, place: str
+) -> None:
+    """`more` bytes than are free are wanted; None where there is no memory."""
+    (tmp_path / "disk").mkdir()
+    if more is not None:
+        (tmp_path / "memory").mkdir()
+        monkeypatch.setattr(folder, "ROOM", more and shutil.disk_usage(tmp_path).free + more)
+    monkeypatch.setattr(folder, "MEMORY", tmp_path / "memory")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+    with folder.watch_folder() as living:
+        assert living.parent == tmp_path / place
