@@ -60,7 +60,7 @@ class Adversary:
         start: int = 0,
         alone: int = 0,
         warmup: int = 0,
-        penalty: float = 100.0,
+        penalty: float = 4.0,
         sigma: float = 0.05,
         rate: float = 0.05,
         limit: float = 1e4,
