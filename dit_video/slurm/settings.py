@@ -13,7 +13,9 @@ TEXTS = ("account", "partition", "qos", "constraint", "time", "memory", "exclude
 TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|UNLIMITED|INFINITE)", flags=re.IGNORECASE)
 MEMORY = re.compile(r"\d+[KMGT]?B?", flags=re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z_]\w*")
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", flags=re.IGNORECASE)
+GIVEN = re.compile(r"""(\w+)=(?=["']?[^\s"'$])""")
+"""What a line of shell sets to a value that stands there: not to "$HOME", nor to $(cat FILE)."""
+SECRET = re.compile(r"TOKEN(?!IZ)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,11 @@ class Slurm:
             for value in getattr(self, key):
                 if not isinstance(value, str) or "\n" in value:
                     raise ConfigError(f"run.submit.{key} takes lines of text, got {value!r}")
+                if found := next(filter(SECRET.search, GIVEN.findall(value)), None):
+                    raise ConfigError(
+                        f"run.submit.{key} sets {found}, which looks like a secret and would stand in the script; "
+                        f"export it in the shell, and set run.submit.environment.{found}=null"
+                    )
         for value in self.options:
             if not value.startswith("-"):
                 raise ConfigError(f"run.submit.options takes options of sbatch, got {value!r}; expected --NAME=VALUE")

@@ -38,3 +38,11 @@ def test_secrets_are_named_and_not_written(name: str) -> None:
     assert Slurm(environment={name: None, "NCCL_DEBUG": "INFO"})
     with pytest.raises(ConfigError, match=rf"set run\.submit\.environment\.{name}=null"):
         Slurm(environment={name: "abc"})
+    for given in ({"setup": [f"export A=1 {name}='abc'"]}, {"options": [f"--export=ALL,{name}=abc"]}):
+        with pytest.raises(ConfigError, match=rf"sets {name}, .* set run\.submit\.environment\.{name}=null"):
+            Slurm(**given)  # type: ignore[arg-type]
+    assert Slurm(setup=[f'export {name}="$(cat file)"', f"{name}=$OTHER", f"unset {name}"], options=["--export=ALL"])
+
+
+def test_what_only_sounds_like_a_secret_is_written() -> None:
+    assert Slurm(environment={"TOKENIZERS_PARALLELISM": "false"})
