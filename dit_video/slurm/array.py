@@ -11,17 +11,16 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dit_video import log
-from dit_video.errors import ClusterError, ConfigError
-from dit_video.slurm import client, refusal, script
+from dit_video.errors import ConfigError
+from dit_video.slurm import client, script
 from dit_video.slurm.client import Job
 from dit_video.slurm.script import Size
 from dit_video.slurm.settings import Slurm
-from dit_video.slurm.submit import FOLDER, SCRIPT, TABLE, check_environment, considered, write
+from dit_video.slurm.submit import FOLDER, SCRIPT, TABLE, accepted, check_environment, keep
 
 LOGS = "logs"
 ROUNDS = 8  # elements that come one after the other in the place of one, where nothing else is asked for
@@ -98,7 +97,7 @@ def hand_over(stage: Stage, *, dry: bool) -> None:
         return
     check_environment(stage.slurm)
     parts = stage.parts(client.most_elements())
-    alive = [job for job in client.jobs() if not job.over and job.script == stage.folder / SCRIPT]
+    alive = client.made_of([stage.folder / SCRIPT])
     busy = under_way(alive, rows(stage.folder / TABLE), shards=stage.shards, parts=parts)
     wanted = elements(set(stage.missing) - busy, stage, parts=parts, alone=not alive)
     if not wanted:
@@ -134,28 +133,9 @@ def say_nothing(stage: Stage, alive: Sequence[Job]) -> None:
 
 def submit(stage: Stage, wanted: Sequence[int], *, parts: int) -> str:
     """Write the script, submit it, and keep that; ClusterError where SLURM would refuse it sooner or later."""
-    (stage.folder / LOGS).mkdir(parents=True, exist_ok=True)
-    path = stage.folder / SCRIPT
-    write(path, stage.text(wanted, parts=parts))
-    try:
-        number = client.submit(path)
-    except ClusterError as error:
-        raise refusal.of(error, stage.slurm, size=ONE) from None
-    job = considered(number)
-    if job is not None and (why := refusal.never(job, stage.slurm, size=ONE)) is not None:
-        client.cancel(number)
-        raise why
-    row = {
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "job": number,
-        "script": str(path),
-        "command": list(stage.command),
-        "folder": str(Path.cwd()),
-        "parts": parts,
-        "elements": spelled(wanted),
-    }
-    with (stage.folder / TABLE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    path, text = stage.folder / SCRIPT, stage.text(wanted, parts=parts)
+    number = accepted(path, text, logs=stage.folder / LOGS, slurm=stage.slurm, size=ONE)
+    keep(path, command=stage.command, job=number, more={"parts": parts, "elements": spelled(wanted)})
     return number
 
 

@@ -17,7 +17,10 @@ from pathlib import Path
 from dit_video.errors import ClusterError
 
 SECONDS = 30.0  # for one call
-WHOLE = {"SLURM_BITSTR_LEN": "0"}  # the numbers of an array's waiting elements are not cut off
+PLAIN = {  # what this shell may have set otherwise
+    "SLURM_BITSTR_LEN": "0",  # the numbers of an array's waiting elements are not cut off
+    "SLURM_TIME_FORMAT": "standard",
+}
 FIELD = re.compile(r"([A-Z][A-Za-z:/]*)=(.*?)(?=\s+[A-Z][A-Za-z:/]*=|\s*$)")
 ENDED = frozenset(
     {
@@ -25,6 +28,7 @@ ENDED = frozenset(
         "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "REVOKED",
     }
 )  # fmt: skip
+NUMBER = re.compile(r"JobId=(\d+)")  # ArrayJobId= too
 NOBODY = frozenset({"", "(null)", "N/A", "Unknown", "None"})
 UNKNOWN = re.compile(r"Invalid job id|does not exist", flags=re.IGNORECASE)
 DOWN = re.compile(r"Unable to contact slurm controller|connect failure|Connection refused|Zero Bytes", re.IGNORECASE)
@@ -81,7 +85,7 @@ def submit(script: Path, *options: str) -> str:
 
 
 def jobs(ids: Collection[str] | None = None, *, seconds: float = SECONDS) -> list[Job]:
-    """The jobs that SLURM remembers: those of `ids` (of an array: all its elements), or all; `seconds` is its time."""
+    """The jobs of `ids` that SLURM remembers (of an array: all its elements), or all; `seconds` is its time."""
     if ids is not None and not ids:
         return []
     one = [next(iter(ids))] if ids is not None and len(ids) == 1 else []
@@ -91,8 +95,19 @@ def jobs(ids: Collection[str] | None = None, *, seconds: float = SECONDS) -> lis
         if UNKNOWN.search(str(error)):
             return []
         raise
-    found = [parse(line) for line in text.splitlines() if "JobId=" in line]
+    numbers = None if ids is None or one else {name.partition("_")[0] for name in ids}
+    lines = [line for line in text.splitlines() if "JobId=" in line]
+    # read are the lines of those alone: a cluster has thousands of jobs
+    found = [parse(line) for line in lines if numbers is None or not numbers.isdisjoint(NUMBER.findall(line))]
     return [job for job in found if ids is None or one or job.id in ids or job.array in ids]
+
+
+def made_of(scripts: Collection[Path]) -> list[Job]:
+    """The jobs, of all that SLURM remembers and that are not over, that were made of one of these scripts."""
+    commands = tuple(str(path) for path in scripts)
+    text = run(["scontrol", "show", "job", "--oneliner"])
+    found = [parse(line) for line in text.splitlines() if line.partition(" Command=")[2].startswith(commands)]
+    return [job for job in found if job.script in scripts and not job.over]
 
 
 def job(id: str) -> Job | None:  # noqa: A002 - that is what it is
@@ -174,7 +189,7 @@ def run(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     """What a command of SLURM says; ClusterError with its reason where it fails, is not there, or does not answer."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=False, env=os.environ | WHOLE
+            command, capture_output=True, text=True, timeout=seconds, check=False, env=os.environ | PLAIN
         )
     except FileNotFoundError:
         raise ClusterError(

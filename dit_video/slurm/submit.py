@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise, takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dit_video import log
@@ -133,20 +135,33 @@ def hand_over(requests: Sequence[Request]) -> None:
 
     One that is queued or runs already is not submitted twice: a ConfigError, or of several a line.
     """
+    for request, following in pairwise(sorted(requests, key=lambda request: request.path)):
+        if request.path == following.path:
+            raise ConfigError(
+                f"two points of the sweep have one folder, {request.work}: values that differ in signs alone; "
+                "submit one of them apart, with a run.dir of its own"
+            )
     if any(request.dry for request in requests):
         log.say("\n".join(request.text() for request in requests).rstrip("\n"))
         return
     for request in requests:
         check_environment(request.slurm)
-    known = [job for job in client.jobs() if not job.over]
-    for request in requests:
-        if (job := alive(request, known)) is not None:
+    known = {job.script: job for job in client.made_of({request.path for request in requests})}
+    for at, request in enumerate(requests):
+        if (job := known.get(request.path)) is not None:
             said = f"{request.work} is job {job.id} already ({job.state.lower()}); `scancel {job.id}` ends that"
             if len(requests) == 1:
                 raise ConfigError(said)
             log.say(said)
             continue
-        number = submit(request)
+        try:
+            number = submit(request)
+        except ClusterError as error:
+            if not at:
+                raise
+            raise ClusterError(
+                f"{error} (of {len(requests)} jobs {at} are submitted; the same command goes on with the others)"
+            ) from None
         where = f"{script.nodes(request.size)} node(s), {request.size.tasks} rank(s) each"
         if len(requests) > 1:
             log.say(f"job {number}: {request.name}, {where}; log {request.folder / f'{number}.out'}")
@@ -159,45 +174,55 @@ def hand_over(requests: Sequence[Request]) -> None:
 
 def submit(request: Request) -> str:
     """Write the script, submit it, and keep that; ClusterError where SLURM would refuse it sooner or later."""
-    request.folder.mkdir(parents=True, exist_ok=True)
-    write(request.path, request.text())
-    try:
-        number = _accepted(request)
-    except ClusterError:
-        _forget(request)
-        raise
-    row = {
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "job": number,
-        "script": str(request.path),
-        "command": list(request.command),
-        "folder": str(Path.cwd()),
-    }
-    with (request.folder / TABLE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    number = accepted(request.path, request.text(), logs=request.folder, slurm=request.slurm, size=request.size)
+    keep(request.path, command=request.command, job=number)
     return number
 
 
-def _accepted(request: Request) -> str:
-    """The id of the job, if SLURM takes it and would start it some time."""
+def accepted(path: Path, text: str, *, logs: Path, slurm: Slurm, size: Size) -> str:
+    """The id of a job with the script `text`, put at `path`, if SLURM takes it and would start it some time.
+
+    Else a ClusterError, and of a first job nothing is left: neither the script nor folders made for it and its `logs`.
+    """
+    made = list(takewhile(lambda folder: not folder.exists(), (logs, *logs.parents)))
+    logs.mkdir(parents=True, exist_ok=True)
+    write(path, text)
     try:
-        number = client.submit(request.path)
+        return _taken(path, slurm=slurm, size=size)
+    except ClusterError:
+        if not path.with_name(TABLE).exists():
+            path.unlink()
+            for folder in made:
+                with suppress(OSError):  # there is something else in it by now
+                    folder.rmdir()
+        raise
+
+
+def _taken(path: Path, *, slurm: Slurm, size: Size) -> str:
+    """The id of the job of a script, which SLURM has looked at."""
+    try:
+        number = client.submit(path)
     except ClusterError as error:
-        raise refusal.of(error, request.slurm, size=request.size) from None
+        raise refusal.of(error, slurm, size=size) from None
     job = considered(number)
-    if job is not None and (why := refusal.never(job, request.slurm, size=request.size)) is not None:
+    if job is not None and (why := refusal.never(job, slurm, size=size)) is not None:
         client.cancel(number)
         raise why
     return number
 
 
-def _forget(request: Request) -> None:
-    """Leave nothing of a job that has never been."""
-    if not (request.folder / TABLE).exists():
-        request.path.unlink()
-        for folder in (request.folder, request.folder.parent):
-            with suppress(OSError):  # there is something else in it
-                folder.rmdir()
+def keep(path: Path, *, command: Sequence[str], job: str, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Note, beside the script, that it has been submitted."""
+    row = {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "job": job,
+        "script": str(path),
+        "command": list(command),
+        "folder": str(Path.cwd()),
+        **more,
+    }
+    with path.with_name(TABLE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def write(path: Path, text: str) -> None:
@@ -205,11 +230,6 @@ def write(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
-
-
-def alive(request: Request, jobs: Sequence[Job]) -> Job | None:
-    """The job, of those that are not over, that has been made of the same script, by hand too."""
-    return next((job for job in jobs if job.script == request.path), None)
 
 
 def considered(number: str) -> Job | None:

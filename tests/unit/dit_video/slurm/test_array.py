@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dit_video.errors import ConfigError
+from dit_video.errors import ClusterError, ConfigError
 from dit_video.slurm import array
 from dit_video.slurm.client import Job, parse
 from dit_video.slurm.settings import Slurm
@@ -130,6 +130,13 @@ def test_what_is_killed_is_missing_and_only_that_is_submitted_again(
     assert "all 8 shards stand" in submitted()
     curate(source=str(raw), dataset=str(one), workers=0)
     assert arrays.differences(one, data) == []
+
+
+def test_of_an_array_that_slurm_refuses_nothing_is_left(slurm: Cluster, tmp_path: Path) -> None:
+    stage = replace(STAGE, dataset=tmp_path, slurm=Slurm(partition="nope"))
+    with pytest.raises(ClusterError, match=r"run\.submit\.partition, one of main, high"):
+        array.submit(stage, [0], parts=3)
+    assert list(tmp_path.iterdir()) == []
 
 
 PROGRAM = """

@@ -53,6 +53,8 @@ def test_a_job_from_its_submission_to_its_end(slurm: Cluster, tmp_path: Path) ->
     job = client.job(number)
     assert job is not None
     assert (job.id, job.state, job.script, job.partition) == (number, "PENDING", path, "main")
+    assert [found.id for found in client.made_of({path})] == [number]
+    assert client.made_of({path.with_name("other")}) == []
     client.exclude(number, ["node1"])
     assert "ExcNodeList=node2,node1 " in client.run(["scontrol", "show", "job", "--oneliner", number])
     client.run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
@@ -63,6 +65,7 @@ def test_a_job_from_its_submission_to_its_end(slurm: Cluster, tmp_path: Path) ->
     assert client.jobs([number, "4000000"])[0].restarts == 1
     client.cancel(number)
     state(number, "CANCELLED")
+    assert client.made_of({path}) == []
     assert client.job("4000000") is None
     assert client.jobs([]) == []
 
@@ -74,6 +77,30 @@ def test_elements_of_an_array_are_told_apart(slurm: Cluster, tmp_path: Path) -> 
     found = client.job(f"{number}_1")
     assert found is not None
     assert (found.state, found.array) == ("FAILED", number)
+
+
+def test_jobs_of_others_are_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, name = list[str](), {"task": "3", "state": "RUNNING", "reason": "None"}
+    other = LINE.format(**name).replace("JobId=19 ArrayJobId=18", "JobId=181 ArrayJobId=180").replace("/a b/job", "/b")
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\ncat <<'END'\n{other}\n{LINE.format(**name)}\nEND\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    parse = client.parse
+    monkeypatch.setattr(client, "parse", lambda line: read.append(line) or parse(line))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for found in (client.jobs(["18", "7"]), client.jobs(["18_3", "7"]), client.made_of({Path("/a b/job.sbatch")})):
+        assert [job.id for job in found] == ["18_3"]
+    assert read == 3 * [LINE.format(**name)]
+
+
+def test_times_are_read_whatever_format_the_shell_asks_for(
+    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "%H:%M")
+    number = client.submit(script(tmp_path, "true"), "--hold")
+    job = client.job(number)
+    client.cancel(number)
+    assert job is not None
+    assert job.submitted is not None
 
 
 def test_partitions_have_their_limits(slurm: Cluster) -> None:

@@ -85,6 +85,26 @@ def test_what_slurm_would_not_run_is_told_and_taken_back(
     assert [path.name for path in tmp_path.iterdir()] == ["says.py"]
 
 
+def test_of_a_sweep_it_is_said_what_is_submitted_before_one_is_refused(
+    slurm: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b").mkdir()
+    good, bad = request_in(tmp_path, options=["--hold"]), request_in(tmp_path / "b", partition="nope")
+    with pytest.raises(ClusterError, match=r"run\.submit\.partition.* \(of 2 jobs 1 are submitted; the same command"):
+        submit.hand_over([good, bad])
+    assert not bad.folder.exists()
+    [job] = client.made_of({good.path})
+    client.cancel(job.id)
+    assert f"job {job.id}:" in capsys.readouterr().out
+
+
+def test_two_points_of_a_sweep_in_one_folder_are_refused(tmp_path: Path) -> None:
+    same = request_in(tmp_path, options=["--hold"])
+    with pytest.raises(ConfigError, match=rf"two points of the sweep have one folder, {tmp_path}/a b\.mp4"):
+        submit.hand_over([same, replace(same, command=("other",))])
+    assert [path.name for path in tmp_path.iterdir()] == ["says.py"]
+
+
 def test_a_dry_run_shows_the_script_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     submit.hand_over([replace(request_in(tmp_path, options=["--hold"]), dry=True)])
     text = capsys.readouterr().out
