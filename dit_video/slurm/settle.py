@@ -7,8 +7,8 @@ writes a verdict that the batch script carries out:
 - `requeue 75`: stopped by a signal, saved; nothing is counted.
 - `requeue CODE SECONDS NODES`: a failure within the budget `run.restarts`: restarts in a row without a newer
   checkpoint. The same failure twice in a row in the same step, or none left, is `exit 1`, or the failure's code.
-- A node that fails its pre-flight (76), or whose rank was frozen or stopped, is excluded; one whose rank hung, or that
-  was lost, the second time.
+- A node that fails its pre-flight (76), or whose rank was frozen or stopped, is excluded, unless others say the same
+  and are half of all: that is what they share. One whose rank hung, or that was lost, is the second time.
 
 Without a verdict the batch script requeues what ended with 75, and ends with the code of anything else.
 """
@@ -118,26 +118,30 @@ def failed(start: Attempt, found: Cause, *, run: Path, job: Mapping[str, str]) -
     if refusal is None and job.get("Requeue") == "0":
         refusal = "the job may not be requeued (--no-requeue)"
     node = start.node(found.rank)
-    bad = node if refusal is None and is_bad(found, node, rows) else ""
+    told = unfit(start, found)
+    bad = bad_nodes(start, found, rows) if refusal is None else []
     more = {
         "job": start.job,
         "start": start.start,
         "host": node,
         "nodes": start.nodes,
-        "excluded": [bad] if bad else [],
+        "excluded": bad,
         "detected": detected,
         "failed": min(found.time, detected),
     }
     budget.record(found, refusal=refusal, kept=start.folder, more=more)
     who = f"rank {found.rank}" if found.rank is not None else "a rank" if start.endings else "the step"
     what = found.text if found.kind == "node" else f"{who}{f' on {node}' if node else ''} {found.text}"
-    told = f"{what}; {outlook(budget, refusal)}"
+    if len(told) > 1:
+        what += f"; so say {len(told)} of {len(start.nodes)} nodes"
+    why = f"{what}; {outlook(budget, refusal)}"
     if refusal is not None:
-        return Verdict("exit", 1 if found.same(budget.before) else found.code or 1, why=f"{told} ({start.folder})")
+        return Verdict("exit", 1 if found.same(budget.before) else found.code or 1, why=f"{why} ({start.folder})")
     if bad:
-        told += f"; {bad} is excluded (scontrol update JobId={start.job} ExcNodeList= takes it back)"
+        undo = f"scontrol update JobId={start.job} ExcNodeList="
+        why += f"; excluded: {', '.join(bad)} (should too few nodes be left, {undo} takes that back)"
     seconds = DELAYS[min(budget.used, len(DELAYS)) - 1]
-    return Verdict("requeue", found.code or 1, seconds, excluded(job, bad), why=f"{told} ({start.folder})")
+    return Verdict("requeue", found.code or 1, seconds, excluded(job, bad), why=f"{why} ({start.folder})")
 
 
 def outlook(budget: Budget, refusal: str | None) -> str:
@@ -151,16 +155,28 @@ def outlook(budget: Budget, refusal: str | None) -> str:
     )
 
 
-def is_bad(found: Cause, node: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the job is better off without the node: at once, or where its ranks have hung or were lost before."""
+def unfit(start: Attempt, found: Cause) -> list[str]:
+    """The nodes that say of themselves what `found` does: at once that they are not fit."""
+    causes = {item.node: item.cause.kind for item in start.endings if item.cause and item.cause.kind in AT_ONCE}
+    return sorted(causes) if found.kind in AT_ONCE else []
+
+
+def bad_nodes(start: Attempt, found: Cause, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The nodes without which the job is better off: at once, or where its ranks have hung or were lost before.
+
+    What several nodes say at the same time, half of all or more, is the fault of something that they share.
+    """
+    told, node = unfit(start, found), start.node(found.rank)
+    if told:
+        return told if len(told) == 1 or 2 * len(told) < len(start.nodes) else []
     again = any(row["host"] == node and row["kind"] in AT_ONCE | LATER for row in rows)
-    return bool(node) and (found.kind in AT_ONCE or (found.kind in LATER and again))
+    return [node] if node and found.kind in LATER and again else []
 
 
-def excluded(job: Mapping[str, str], bad: str) -> str:
+def excluded(job: Mapping[str, str], bad: Sequence[str]) -> str:
     """All that the job is not to start on, where something is new."""
     before = job.get("ExcNodeList", "")
-    return ",".join(name for name in ("" if before == "(null)" else before, bad) if name) if bad else ""
+    return ",".join(["" if before == "(null)" else before, *bad]).lstrip(",") if bad else ""
 
 
 if __name__ == "__main__":

@@ -130,13 +130,31 @@ def test_a_bug_of_the_first_step_ends_the_job_and_a_lost_node_does_not(tmp_path:
 def test_a_node_is_excluded_beside_those_that_were_and_the_second_time_for_a_hang(tmp_path: Path) -> None:
     verdict = settled(start(tmp_path / "a", 0, "node", code=76), tmp_path / "a", ExcNodeList="node[7-8]")
     assert verdict.nodes == "node[7-8],node2"
-    assert "node2 is excluded (scontrol update JobId=41 ExcNodeList= takes it back)" in verdict.why
+    assert "excluded: node2 (should too few nodes be left, scontrol update JobId=41 ExcNodeList= takes" in verdict.why
     assert rows(tmp_path / "a")[0]["excluded"] == ["node2"]
     nodes = [
         settled(start(tmp_path / "b", number, "stuck", step=7 + number), tmp_path / "b", ExcNodeList="(null)").nodes
         for number in range(2)
     ]
     assert nodes == ["", "node2"]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "nodes", "excluded"), [(1, 1, 1), (1, 2, 1), (1, 3, 1), (2, 2, 0), (2, 3, 0), (3, 3, 0), (2, 5, 2)]
+)
+def test_what_most_nodes_say_is_no_fault_of_one(tmp_path: Path, unfit: int, nodes: int, excluded: int) -> None:
+    beat = Beat(10, 20, "start", 0, 0)
+    text = "{}: a folder has not answered"
+    for rank in range(nodes):
+        kind: Kind = "node" if rank < unfit else "consequence"
+        name = f"node{rank}"
+        found = Cause(rank=rank, kind=kind, name=kind, text=text.format(name), code=76, time=5.0 + rank, beat=beat)
+        ended = Ending(rank=rank, size=nodes, node=name, restarts=3, began=1.0, ended=9.0, cause=found, beat=beat)
+        Shared(attempt=tmp_path / "41-0").write([ended])
+    verdict = settled(attempt.read(tmp_path / "41-0"), tmp_path, code=76)
+    assert (verdict.then, verdict.nodes) == ("requeue", ",".join(f"node{rank}" for rank in range(excluded)))
+    assert (f"so say {unfit} of {nodes} nodes" in verdict.why) == (unfit > 1)
+    assert len(rows(tmp_path)[0]["excluded"]) == excluded
 
 
 def test_a_job_that_may_not_be_requeued_is_not(tmp_path: Path) -> None:
