@@ -8,7 +8,7 @@ its averaged weights are measured by `dit_video.evaluation`. A run that is there
 
 Goals: the discriminator's arm has more detail, with its power nearer to the original's, at no more than 0.5 dB below
 the arm without; its discriminator never collapses. Figures go to benchmarks/results/gan.json, the discriminator's
-curves to docs/vae_gan.svg, and crops of all arms to docs/vae_gan.png.
+curves to docs/vae_gan.svg, and crops to OUT/crops.png.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ SETTINGS = (
     *("optim.schedule._target_=dit_video.optim.schedule.Trapezoid", "optim.schedule.warmup=40"),
     "callbacks.ema.half_life=300",
 )
-ON = ("optim.lr=1e-3",)
-GAN = ("tasks=vae_gan", "tasks.adversary.alone=100", "tasks.adversary.warmup=100")
+ON = ("optim.lr=1e-3", "datamodules.pixels=4096", "datamodules.frames=5")  # smaller clips: more steps in the time
+GAN = ("tasks=vae_gan", "tasks.adversary.alone=60", "tasks.adversary.warmup=60", "tasks.adversary.optim.lr=1e-3")
+GAN += ("tasks.adversary.discriminator.widths=[16,32,64]",)
 ARMS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "no motion": ("tasks.loss.motion=0",),
@@ -124,7 +125,7 @@ def held_out(dataset: Path) -> Iterator[torch.Tensor]:
     """The test clips, each (1, 3, t, h, w) in [-1, 1], from its first frame."""
     from datamodules.clips import ClipData
 
-    data = ClipData(dataset=str(dataset), pixels=9216, frames=9, multiple=8, workers=0, validation=0, images=False)
+    data = ClipData(dataset=str(dataset), pixels=4096, frames=9, multiple=8, workers=0, validation=0, images=False)
     for number, row in enumerate(data.chosen.rows.tolist()):
         yield data.held_out_batch([row], number).video
 
@@ -194,16 +195,17 @@ def draw(run: Path, path: Path) -> None:
 
 
 def crops(clips: Sequence[torch.Tensor], made: dict[str, list[torch.Tensor]], path: Path) -> None:
-    """A column for the original and each arm, a row a clip: the last frame's middle, enlarged three times."""
+    """A column for the original and each arm, a row a clip of one size: the last frame's middle, enlarged three times."""
     from dit_video.media.image import write_image
     from dit_video.pipeline.generate import to_frames
 
-    chosen = range(0, len(clips), max(len(clips) // 6, 1))
+    alike = [at for at, clip in enumerate(clips) if clip.shape[-2:] == clips[0].shape[-2:]]
+    chosen = alike[:: max(len(alike) // 6, 1)]
     rows = []
-    for at in list(chosen)[:6]:
+    for at in chosen[:6]:
         frames = [to_frames(video[at][0])[-1] for video in (list(clips), *made.values())]
         height, width = frames[0].shape[:2]
-        top, left = (height - 64) // 2, (width - 64) // 2
+        top, left = max(height - 64, 0) // 2, max(width - 64, 0) // 2
         cut = [frame[top : top + 64, left : left + 64].repeat(3, axis=0).repeat(3, axis=1) for frame in frames]
         rows.append(np.concatenate(cut, axis=1))
     write_image(path, np.concatenate(rows, axis=0))
@@ -234,7 +236,7 @@ def main(arguments: Sequence[str]) -> None:
         log.say(f"{name}: {figures[name]}")
     if "gan" in arms:
         draw(out / "gan", Path("docs/vae_gan.svg"))
-        crops(clips, {name: made[name] for name in ("plain", "gan") if name in made}, Path("docs/vae_gan.png"))
+        crops(clips, {name: made[name] for name in ("plain", "gan") if name in made}, out / "crops.png")
     write("gan", figures, unit="means over clips: dB, SSIM, levels of 255; detail as a share of the original's")
 
 
