@@ -17,6 +17,7 @@ from dit_video.checkpoint.manifest import Progress
 from dit_video.checkpoint.pieces import Piece, own
 from dit_video.checkpoint.state import State, size_of
 from dit_video.errors import CheckpointError
+from dit_video.launch import shared
 
 NAME = re.compile(r"\d{12}-\d{8}")
 MENDS = {
@@ -72,6 +73,7 @@ def put(
     temporary, final = folder / f".{about.name}.part", folder / about.name
 
     def start() -> None:
+        _last()
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         free = shutil.disk_usage(folder).free
@@ -84,6 +86,7 @@ def put(
                 raise CheckpointError(f"{name} of another process is not there: do all share this disk?")
         config = manifest.put(temporary / "config.yaml", about.config.encode())
         manifest.write(temporary, about.progress, files | {"config.yaml": config})
+        _last()
         _rename(temporary, final)
 
     try:
@@ -91,10 +94,16 @@ def put(
         files = writer.write(temporary, pieces, group=group)
         _first(finish, group)
     except (OSError, CheckpointError, RuntimeError) as error:  # the last is torch's, of a process that is gone
-        if not writer.distributed() or dist.get_rank() == 0:
+        if (not writer.distributed() or dist.get_rank() == 0) and not shared.later(shared.of(1).attempt):
             shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_message(folder, about, error)) from error
     return final
+
+
+def _last() -> None:
+    """CheckpointError where the job of this process has been started again, so that another one writes the run."""
+    if later := shared.later(shared.of(1).attempt):
+        raise CheckpointError(f"{later} is a later start of this job, which goes on in its place")
 
 
 def _message(folder: Path, about: About, error: Exception) -> str:

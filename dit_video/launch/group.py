@@ -185,6 +185,11 @@ class Group:
         """Why the ranks ended that were not killed for another."""
         return [found for rank in self.ranks if (found := rank.cause()) is not None]
 
+    def told(self) -> Cause | None:
+        """What a rank has written down of its own failure, however late; None where none has, or for another's sake."""
+        written = [item for item in self.causes() if report.read(self.ranks[0].folder, item.rank or 0) is not None]
+        return cause.first([item for item in written if item.kind != "consequence"])
+
     def pipes(self) -> list[int]:
         """What to listen to."""
         return [rank.voice.pipe.fileno() for rank in self.ranks if rank.voice.pipe is not None]

@@ -4,6 +4,8 @@
   all of these, by `dit_video.slurm.settle`. A rank that has begun and not ended was lost with its node or its parent.
 - Where a rank has failed, its parent raises an alarm: the ranks of the others wait for it, and are ended too.
 - A file that is there (DIT_VIDEO_STOP) is a signal to stop which reaches Python in any container.
+- SLURM starts a job again when it has given up a node, whose processes may live on behind a link that is cut. What sees
+  the folder of a later start beside its own ends, and saves no more.
 - Folders are listed, not files asked for: a network file system may go on saying for a minute that a file is not there.
   What is looked for every two seconds by every task stands in a folder of its own, which stays short.
 """
@@ -72,13 +74,16 @@ class Shared:
         return self.attempt and self.attempt / SIGNS
 
     def look(self, now: float) -> frozenset[str]:
-        """What holds: "stop", "alarm", and "quiet" where every rank is; looked for every two seconds."""
+        """What holds: "stop", "alarm", "later" where the job has been started again, and "quiet" where every rank is;
+        looked for every two seconds.
+        """
         if now - self.looked >= EVERY:
             self.looked = now
             names = listed(self.signs)
             quiet = sum(name.startswith(QUIET) for name in names) >= self.size
             asked = self.stop is not None and self.stop.name in listed(self.stop.parent)
             holds = {"stop": asked, "alarm": ALARM in names or "alarm" in self.found, "quiet": quiet}
+            holds["later"] = bool(later(self.attempt))
             self.found = frozenset(name for name, held in holds.items() if held)
         return self.found
 
@@ -149,6 +154,20 @@ def failed(error: Exception, *, rank: int, size: int, node: str) -> Ending:
         traceback="" if mistake else record.traceback,
     )
     return Ending(rank=rank, size=size, node=node, restarts=RESTARTS, began=now, ended=now, detected=now, cause=found)
+
+
+def later(attempt: Path | None) -> str:
+    """The last start of the same job after that of this folder, JOB-RESTARTS; "" where there is none, or no job."""
+    job, number = split(attempt.name) if attempt is not None else ("", -1)
+    starts = [split(name) for name in listed(attempt.parent)] if attempt is not None and job else []
+    newest = max((start for own, start in starts if own == job), default=-1)
+    return f"{job}-{newest}" if newest > number else ""
+
+
+def split(name: str) -> tuple[str, int]:
+    """Job and restarts of a start's name; ("", -1) for another name."""
+    job, _, number = name.rpartition("-")
+    return (job, int(number)) if job and number.isdecimal() else ("", -1)
 
 
 def listed(folder: Path | None) -> list[str]:

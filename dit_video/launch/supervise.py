@@ -51,6 +51,7 @@ class Supervisor:
     folder: Path
     stopping: list[signal.Signals] = field(default_factory=list)
     lasting: bool = False  # whether a rank outlived SIGKILL
+    replaced: bool = False  # whether SLURM has given this start up, and started the job again
     began: float = field(default_factory=time.time)
     detected: float | None = None  # when the failure of this attempt was noticed
     frames: dict[int, tuple[str, ...]] = field(default_factory=dict)  # of ranks that are ended for others
@@ -77,6 +78,10 @@ class Supervisor:
 
     def part(self, found: Cause | None, group: Group) -> int:
         """The exit code of a task of a job: what follows is decided when all tasks have ended, from what is written."""
+        if self.replaced:
+            LOG.error("%s is a later start of this job; this one has ended", shared.later(self.shared.attempt))
+            self.shared.write(self.endings(found, group))
+            return 1
         if found is not None and found.failed and self.stopping and found.beat.phase == "end":  # it had saved
             found = replace(found, kind="stop", code=self.asked)
         bad = bool(self.frames) if found is None else found.kind not in {"done", "stop"}
@@ -115,8 +120,8 @@ class Supervisor:
         group = Group(ranks)
         for number in world.ranks:
             own = world.environment(number, port=port, run=self.folder.name)
-            environment, first = {**os.environ, **own}, number == world.ranks[0]
-            ranks.append(Rank(number, self.command, environment=environment, folder=self.folder, first=first))
+            environment = {**os.environ, **own}
+            ranks.append(Rank(number, self.command, environment=environment, folder=self.folder, first=number == 0))
         for early in self.stopping:
             group.send(early)
         return group
@@ -142,14 +147,15 @@ class Supervisor:
                 until = now + GRACE
             self.detected = self.detected or (time.time() if until is not None else None)
             patience = report.SAVING if group.saving else 0.0
-            if self.impatient or (until is not None and now >= until + patience):
+            if self.impatient or self.replaced or (until is not None and now >= until + patience):
                 self.frames = watch.frames(group.living) if alarmed and hung is None else {}
                 self.lasting = not group.kill()
-        return hung or cause.first(group.causes())
+        return (group.told() or hung) if hung else cause.first(group.causes())
 
     def consult(self, group: Group, dog: watch.Watchdog, *, now: float) -> bool:
         """Hear of the other tasks of a job: pass on a file's wish to stop; whether a rank elsewhere has failed."""
         heard = self.shared.look(now)
+        self.replaced = "later" in heard
         if "stop" in heard and signal.SIGUSR1 not in self.stopping:
             group.send(signal.SIGUSR1)
             self.stopping.append(signal.SIGUSR1)

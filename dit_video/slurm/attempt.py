@@ -12,7 +12,8 @@ What the batch script needs (measured on SLURM 22.05; why each line is as it is)
     then=exit seconds= nodes=; [ "$code" != 75 ] || then=requeue    # where settle cannot tell
     read -r then code seconds nodes <"$DIT_VIDEO_ATTEMPT/verdict"
     case $(scontrol show job --oneliner "$id") in *JobState=RUNNING* | *Reason=TimeLimit*) ;; *) then=exit ;; esac
-        # after scancel it is COMPLETING by now, and scontrol requeue would revive it
+        # after scancel it is COMPLETING by now, and scontrol requeue would revive it; with " Restarts=N " beside, as a
+        # shell behind a link that was cut may live on until the job runs elsewhere, which it must not end
     if [ "$then" = requeue ]; then
         trap '' TERM    # requeueing sends it to all of this step, also to scontrol
         scontrol requeue "$id" &&
@@ -63,8 +64,9 @@ class Attempt:
 
     @property
     def began(self) -> float:
-        """When the first rank began; now where none has."""
-        return min((item.began for item in self.endings), default=time.time())
+        """When the first rank began; when the folder was made, or now, where none has."""
+        made = self.folder.stat().st_mtime if self.folder.is_dir() else time.time()
+        return min((item.began for item in self.endings), default=made)
 
     @property
     def nodes(self) -> list[str]:
@@ -150,21 +152,37 @@ def look_back(*, run: Path, environment: Mapping[str, str] = os.environ) -> None
     if shared.ATTEMPT not in environment:
         return
     folder = Path(environment[shared.ATTEMPT])
-    job, _, number = folder.name.rpartition("-")
-    noted = {row.get("start") for row in restarts.table(run) if row.get("job") == job}
-    places = [folder.with_name(f"{job}-{before}") for before in range(int(number))]
-    starts = [read(place) for place in places if place.is_dir()]
+    starts = earlier(folder)
+    noted = {row.get("start") for row in restarts.table(run) if row.get("job") == shared.split(folder.name)[0]}
     for start in starts:
         first = start.first()
         stopped = first is not None and first.kind == "stop"
         if not (start.folder / VERDICT).exists() and start.start not in noted and not stopped:
             restarts.append(run, requeued(start, run=run))
+    if why := fruitless(starts, run=run):
+        raise ConfigError(why)
+
+
+def earlier(folder: Path) -> list[Attempt]:
+    """The starts of the same job before that of `folder`."""
+    job, number = shared.split(folder.name)
+    places = [folder.with_name(f"{job}-{before}") for before in range(number)]
+    return [read(place) for place in places if place.is_dir()]
+
+
+def fruitless(starts: Sequence[Attempt], *, run: Path) -> str:
+    """Why a job is not to start again: in each of its last starts no rank has told of a step, and none has saved.
+
+    "" where it may. A rank that is killed with its parent tells of no step: what it has saved counts.
+    """
     last = starts[-IDLE:]
-    if len(last) == IDLE and all(item.endings and not any(one.beat.done for one in item.endings) for item in last):
-        raise ConfigError(
-            f"the last {IDLE} starts of job {job} ended before their first step; give it more time (run.submit.time) "
-            "or a queue that preempts less, and submit it again"
-        )
+    stepped = any(rank.beat.done for item in last for rank in item.endings)
+    if len(last) < IDLE or stepped or restarts.newest(run)[1] > last[0].began:
+        return ""
+    return (
+        f"the last {IDLE} starts of job {last[0].job} ended before their first step; give it more time "
+        "(run.submit.time) or a queue that preempts less, and submit it again"
+    )
 
 
 def requeued(attempt: Attempt, *, run: Path) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import resource
 import signal
@@ -35,6 +36,13 @@ def wait_forever() -> None:
     time.sleep(FOREVER)
 
 
+def fail_late() -> None:
+    """Does nothing, and fails when it is asked for its stacks, which it does not show."""
+    faulthandler.unregister(signal.SIGUSR2)
+    signal.signal(signal.SIGUSR2, lambda number, frame: raise_one())
+    wait_forever()
+
+
 def exhaust_memory() -> None:
     """Asks for more memory than the process may have."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
@@ -55,6 +63,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "stop": lambda: signal_self(signal.SIGSTOP),
     "gil": hold_gil,
     "hang": wait_forever,
+    "late": fail_late,
     "exception": raise_one,
     "segfault": read_null,
     "abort": os.abort,

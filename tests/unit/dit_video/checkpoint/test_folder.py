@@ -4,6 +4,7 @@ import resource
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from dit_video import checkpoint
 from dit_video.checkpoint import folder as folders
 from dit_video.errors import CheckpointError
+from dit_video.launch import shared
 
 STATE = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "ema": {"w": torch.ones(2, 3)}}
 
@@ -108,6 +110,33 @@ def test_a_damaged_newest_is_one_line_of_warning(tmp_path: Path, monkeypatch: py
 
 def test_the_same_step_twice_is_fine(tmp_path: Path) -> None:
     assert save(tmp_path, 3) == save(tmp_path, 3) == checkpoint.latest(tmp_path)
+
+
+def test_an_earlier_start_of_a_job_saves_no_more_and_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(shared.ATTEMPT, str(tmp_path / "attempts" / "7-0"))
+    (tmp_path / "attempts" / "7-0").mkdir(parents=True)
+    folder = tmp_path / "checkpoints"
+    first = save(folder, 1)
+    written = folders.writer.write
+
+    def slowly(temporary: Path, *given: Any, **more: Any) -> Any:
+        """Meanwhile the job is started again, and saves the same step."""
+        files = written(temporary, *given, **more)
+        (tmp_path / "attempts" / "7-1").mkdir()
+        return files
+
+    monkeypatch.setattr(folders.writer, "write", slowly)
+    with pytest.raises(CheckpointError, match="7-1 is a later start of this job"):
+        save(folder, 2)
+    with pytest.raises(CheckpointError, match="7-1 is a later start of this job"):
+        save(folder, 2)
+    assert checkpoint.latest(folder) == first
+    assert len(list(folder.glob(".*.part"))) == 1  # it may be the other's
+    monkeypatch.setenv(shared.ATTEMPT, str(tmp_path / "attempts" / "7-1"))
+    monkeypatch.setattr(folders.writer, "write", written)
+    assert checkpoint.latest(folder) != save(folder, 2)
 
 
 def test_a_full_disk_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

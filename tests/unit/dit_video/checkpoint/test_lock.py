@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from dit_video import checkpoint
 from dit_video.errors import ConfigError
+from dit_video.launch import shared
 
 SOURCE = Path(checkpoint.__file__).with_name("lock.py")
 # The module alone, since its package imports torch.
@@ -27,10 +29,11 @@ with module.lock(Path(sys.argv[2])):
 """
 
 
-def holder(folder: Path, *more: str) -> subprocess.Popen[str]:
-    """Another process that holds the folder."""
+def holder(folder: Path, *more: str, start: str = "") -> subprocess.Popen[str]:
+    """Another process that holds the folder, of the start `start` of a job."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(SOURCE), str(folder), *more],
+        env={**os.environ, shared.ATTEMPT: start},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -75,3 +78,49 @@ def test_a_folder_that_cannot_be_is_the_users_mistake(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/nope")):
         with pytest.raises(ConfigError, match=r"cannot be written to \(.*\); choose another run\.dir"):
             enter(path)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("", "41-1"), ("41-1", "41-1"), ("41-2", "41-1"), ("40-0", "41-1"), ("41-0", "")]
+)
+def test_only_an_earlier_start_of_the_same_job_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str
+) -> None:
+    process = holder(tmp_path, start=theirs)
+    monkeypatch.setenv(shared.ATTEMPT, ours)
+    try:
+        with pytest.raises(ConfigError, match="in use"):
+            enter(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_an_earlier_start_of_the_same_job_has_time_to_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = holder(tmp_path, start="attempts/41-0")
+    monkeypatch.setenv(shared.ATTEMPT, "attempts/41-1")
+    ending = threading.Timer(1.5, process.kill)
+    ending.start()
+    enter(tmp_path)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL  # not before
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"waiting for process {process.pid} on ")
+    assert (tmp_path / ".lock").read_text().endswith(" of job 41-1\n")
+
+
+def test_a_lock_that_outlives_its_start_does_not_end_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = holder(tmp_path, start="attempts/41-0")
+    monkeypatch.setenv(shared.ATTEMPT, "attempts/41-1")
+    try:
+        with checkpoint.lock(tmp_path, patience=0.0):
+            assert (tmp_path / ".lock").read_text().endswith(" of job 41-1\n")
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert "may save no more" in caplog.text

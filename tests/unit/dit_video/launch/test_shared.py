@@ -36,6 +36,18 @@ def test_an_alarm_reaches_the_others_and_stays(tmp_path: Path) -> None:
     assert one.look(9.0) == {"alarm"}
 
 
+@pytest.mark.parametrize(
+    ("own", "later"),
+    [("7-0", "7-10"), ("7-9", "7-10"), ("7-10", ""), ("8-0", ""), ("77-0", ""), ("test", ""), ("-1", "")],
+)
+def test_a_later_start_is_of_the_same_job(tmp_path: Path, own: str, later: str) -> None:
+    for name in ("7-0", "7-2", "7-10", "7-x", "8-0", "test"):
+        (tmp_path / name).mkdir()
+    assert shared.later(tmp_path / own) == later
+    assert ("later" in Shared(attempt=tmp_path / own).look(0.0)) == bool(later)
+    assert shared.later(None) == ""
+
+
 def test_a_file_is_a_wish_to_stop(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
     found = Shared(stop=stop)

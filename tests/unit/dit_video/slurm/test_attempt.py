@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -117,12 +118,23 @@ def test_a_start_that_only_the_shell_settled_is_no_failure(tmp_path: Path) -> No
     assert not (tmp_path / "restarts.jsonl").exists()
 
 
-@pytest.mark.parametrize(("steps", "ends"), [(0, True), (1, False)])
-def test_a_job_whose_starts_never_come_to_a_step_ends(tmp_path: Path, steps: int, ends: bool) -> None:
-    attempts = tmp_path / "slurm" / "attempts"
+@pytest.mark.parametrize(
+    ("steps", "saved", "ends"), [(0, None, True), (1, None, False), (0, 1.0, False), (0, -1.0, True)]
+)
+def test_a_job_whose_starts_never_come_to_a_step_ends(
+    tmp_path: Path, steps: int, saved: float | None, ends: bool
+) -> None:
+    """Nor have they saved, `saved` seconds after the first of them began: ranks that were killed tell of no step."""
+    attempts, began = tmp_path / "slurm" / "attempts", 1e9
     for number in range(attempt.IDLE):
         beat = BEAT._replace(done=steps if number == 4 else 0)
-        Shared(attempt=attempts / f"41-{number}").write([replace(ending(0, "stop", code=75), beat=beat)])
+        rank = replace(ending(0, "stop", code=75), beat=beat, began=began + 100 * number)
+        Shared(attempt=attempts / f"41-{number}").write([rank] if number != 5 else [])
+        (attempts / f"41-{number}").mkdir(exist_ok=True)  # of one no rank has come to write
+    if saved is not None:
+        checkpoint = tmp_path / "checkpoints" / "000000000004-00000001"
+        checkpoint.mkdir(parents=True)
+        os.utime(checkpoint, (began + saved, began + saved))
     given = {"DIT_VIDEO_ATTEMPT": str(attempts / f"41-{attempt.IDLE}")}
     with pytest.raises(ConfigError, match=r"run\.submit\.time") if ends else nullcontext():
         attempt.look_back(run=tmp_path, environment=given)

@@ -120,6 +120,22 @@ def test_a_start_that_slurm_took_back_between_them_is_not_counted(tmp_path: Path
     assert [row["kind"] for row in rows(tmp_path)].count("requeued") == 2
 
 
+def test_starts_that_are_stopped_before_a_step_end_the_job(tmp_path: Path) -> None:
+    found = [settled(start(tmp_path, number, "stop", step=0, code=75), tmp_path) for number in range(attempt.IDLE)]
+    assert [(item.then, item.code) for item in found] == [("requeue", 75)] * (attempt.IDLE - 1) + [("exit", 2)]
+    assert "run.submit.time" in found[-1].why
+    for number in range(2, attempt.IDLE):  # one of them has made a step
+        start(tmp_path, number, "stop", step=7 if number == 3 else 0)
+    assert settled(start(tmp_path, attempt.IDLE, "stop", step=0, code=75), tmp_path).then == "requeue"
+
+
+def test_a_start_behind_which_the_job_runs_again_settles_nothing(tmp_path: Path) -> None:
+    before = start(tmp_path, 0, "exception")
+    start(tmp_path, 1, None)
+    assert settled(before, tmp_path).then == "exit"
+    assert not (tmp_path / "restarts.jsonl").exists()
+
+
 def test_a_bug_of_the_first_step_ends_the_job_and_a_lost_node_does_not(tmp_path: Path) -> None:
     bug = settled(start(tmp_path / "a", 0, "exception", step=1), tmp_path / "a")
     lost = settled(start(tmp_path / "b", 0, None, step=1), tmp_path / "b")
