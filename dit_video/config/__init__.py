@@ -14,7 +14,7 @@ from dit_video.config.mistakes import nearest, one_line, show
 from dit_video.config.overrides import MULTIRUN, chosen, groups, options, quote, rewrite, top_level
 from dit_video.config.resolve import resolve
 from dit_video.config.run import Run
-from dit_video.config.saved import complete, newest, same
+from dit_video.config.saved import complete, same
 from dit_video.config.types import MISSING, mismatch
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "mismatch",
     "missing",
     "nearest",
-    "newest",
     "one_line",
     "options",
     "quote",

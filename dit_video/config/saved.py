@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dit_video import log
+from dit_video import log, saves
 from dit_video.config.compare import Allowed, as_before, changed
 from dit_video.config.mistakes import show
 from dit_video.config.run import Run
@@ -55,19 +55,16 @@ def same(checkpoint: Path, raw: Any, *, run: str) -> None:
         )
 
 
-def newest(run: Path) -> Path | None:
-    """The newest checkpoint of a run by its name alone; whether it is whole is not known here."""
-    found = run.glob("checkpoints/[0-9]*-[0-9]*/config.yaml")
-    return max((path.parent for path in found), default=None)
-
-
 def complete(run: Run, raw: Any) -> bool:
-    """Whether nothing is left to be trained, which is said; ConfigError where the run has begun with other settings."""
-    saved = newest(Path(run.dir))
+    """Whether nothing is left to be trained, which is said; ConfigError where the run has begun with other settings.
+
+    A checkpoint that lacks something does not count: the run goes on from the one before it.
+    """
+    saved = next((item for item in saves.checkpoints(Path(run.dir)) if item.whole), None)
     if saved is None:
         return False
-    same(saved, raw, run=run.dir)
-    seen = int(saved.name.partition("-")[0])
+    same(saved.path, raw, run=run.dir)
+    seen = saved.samples_seen
     if seen >= run.samples:
         log.say(f"{run.name} is complete: {seen} samples in {run.dir}; a larger run.samples goes on")
     return seen >= run.samples

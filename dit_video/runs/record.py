@@ -10,24 +10,15 @@ from typing import Any
 
 import yaml
 
+from dit_video import saves
 from dit_video.runs import attempts, files, lock, sign
 from dit_video.runs.files import Rows, Said
 from dit_video.runs.find import JOBS
 from dit_video.runs.lock import Lock
 from dit_video.runs.sign import Sign
+from dit_video.saves import Checkpoint
 
-CHECKPOINT = re.compile(r"(\d{12})-(\d{8})")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A checkpoint that is complete by its name, and when it was made (seconds since 1970)."""
-
-    path: Path
-    step: int
-    samples_seen: int
-    time: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +79,7 @@ def read(path: Path, *, name: str, whole: bool = False) -> Record:
         sign=own,
         seen=max(written(path / part) for part in (sign.NAME, "metrics.csv", lock.NAME, "restarts.jsonl")),
         lock=lock.look(path),
-        checkpoints=checkpoints(path / "checkpoints"),
+        checkpoints=saves.checkpoints(path),
         rows=table(path / "metrics.csv", said=said.append),
         restarts=files.objects(path / "restarts.jsonl", said=said.append),
         submitted=files.objects(path / JOBS, said=said.append),
@@ -129,16 +120,6 @@ def section(text: str, key: str) -> str:
     """The lines below a key at the top of a YAML file, up to the first that is deeper than two levels."""
     found = re.search(rf"^{key}:\n((?:  \S.*(?:\n|$))+)", text, flags=re.MULTILINE)
     return found[1] if found else ""
-
-
-def checkpoints(folder: Path) -> list[Checkpoint]:
-    """The checkpoints in a folder, newest first, by their names and by the manifest that is written last."""
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = CHECKPOINT.fullmatch(path.name)
-        if match and (time := written(path / "manifest.json")):
-            found.append(Checkpoint(path=path, step=int(match[2]), samples_seen=int(match[1]), time=time))
-    return sorted(found, key=lambda item: (item.samples_seen, item.step), reverse=True)
 
 
 def written(path: Path) -> float:

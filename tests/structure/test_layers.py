@@ -39,7 +39,20 @@ LAYERS = {
     "dit_video.sampler": 1,
     "dit_video": 0,
 }
-ZERO = {"__init__", "shapes", "batch", "errors", "log", "seeds", "signals", "config", "launch", "signature", "slurm"}
+ZERO = {
+    "__init__",
+    "shapes",
+    "batch",
+    "errors",
+    "log",
+    "saves",
+    "seeds",
+    "signals",
+    "config",
+    "launch",
+    "signature",
+    "slurm",
+}
 # Who alone may import what.
 ONLY = {
     "hydra": {"train", "sample", "datamodules.prepare.__main__"},

@@ -235,6 +235,8 @@ def test_what_would_be_refused_in_the_job_is_refused_before(tmp_path: Path) -> N
     saved.mkdir(parents=True)
     shown = forked.start(tmp_path, [*FAKES, "--cfg", "job", "--resolve"])
     (saved / "config.yaml").write_text(shown.stdout, encoding="utf-8")
+    size = (saved / "config.yaml").stat().st_size
+    (saved / "manifest.json").write_text(json.dumps({"files": {"config.yaml": {"bytes": size}}}))
     submitted = [*FAKES, "run.submit=slurm", "run.dry=true", "trainer.num_nodes=2"]
     assert forked.start(tmp_path, submitted).returncode == 0
     for override, said in (("optim.lr=0.5", "error: optim.lr is 0.5 and the run in"), ("parallel.shard=3", "starts 2")):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "checkpoints" / "000000000008-00000002"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(SAVED, encoding="utf-8")
+    (folder / "manifest.json").write_text(f'{{"files": {{"config.yaml": {{"bytes": {len(SAVED)}}}}}}}')
     return folder
 
 
@@ -29,16 +31,6 @@ def test_what_would_change_the_run_is_named_with_both_values(checkpoint: Path) -
         config.same(checkpoint, raw, run="r")
 
 
-def test_the_newest_checkpoint_is_the_one_of_most_samples(checkpoint: Path, tmp_path: Path) -> None:
-    assert config.newest(tmp_path) == checkpoint
-    later = checkpoint.with_name("000000000016-00000003")
-    later.mkdir()
-    assert config.newest(tmp_path) == checkpoint  # that one is not there yet
-    (later / "config.yaml").touch()
-    assert config.newest(tmp_path) == later
-    assert config.newest(tmp_path / "other") is None
-
-
 def test_a_run_that_has_seen_its_samples_is_complete(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,5 +40,9 @@ def test_a_run_that_has_seen_its_samples_is_complete(
     assert capsys.readouterr().out == f"a is complete: 8 samples in {tmp_path}; a larger run.samples goes on\n"
     assert not config.complete(config.Run(**given, samples=9), raw)
     assert not config.complete(config.Run(**{**given, "dir": str(tmp_path / "other")}, samples=8), raw)
+    later = shutil.copytree(checkpoint, checkpoint.with_name("000000000016-00000003"))
+    assert config.complete(config.Run(**given, samples=16), raw)
+    (later / "config.yaml").write_text("")  # damaged: the run goes on from the one before, whose settings count
+    assert not config.complete(config.Run(**given, samples=16), raw)
     with pytest.raises(ConfigError, match="optim"):
         config.complete(config.Run(**given, samples=8), {**raw, "optim": {"lr": 1, "total": 8}})

@@ -35,14 +35,9 @@ def test_a_damaged_config_is_at_most_a_line(make: Make, text: str) -> None:
     assert record.settings(folder, said=said.append) in ({}, {"tasks": {"_target_": None}}, {"run": ["a"]})
 
 
-def test_checkpoints_are_those_that_are_complete_by_their_names(make: Make) -> None:
-    folder = make(saved=5)
-    for name in (".000000000024-00000006.part", "000000000028-00000007", "notes"):
-        (folder / "checkpoints" / name).mkdir()
-    (folder / "checkpoints/000000000012-00000003").mkdir()
-    (folder / "checkpoints/000000000012-00000003/manifest.json").touch()
-    found = record.checkpoints(folder / "checkpoints")
-    assert [(item.samples_seen, item.step) for item in found] == [(20, 5), (12, 3)]
+def test_checkpoints_are_named_as_they_are_saved(make: Make) -> None:
+    found = record.read(make(saved=5), name="a").checkpoints
+    assert [(item.samples_seen, item.step) for item in found] == [(20, 5)]
     assert all(NAME.fullmatch(item.path.name) for item in found)
 
 
