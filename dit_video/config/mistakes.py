@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from dit_video import signals
 from dit_video.errors import UserError
 
 USER_ERROR = 2
-INTERRUPTED = 130
+INTERRUPTED = signals.INTERRUPTED
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from dit_video.runs import files
 from dit_video.runs.files import Said
+from dit_video.slurm import submit
+from dit_video.slurm.attempt import VERDICT
 
-FOLDER, VERDICT = "slurm/attempts", "verdict"
+FOLDER = f"{submit.FOLDER}/attempts"
 START = re.compile(r"(\d+)-(\d+)")
 SHOWN = 5
 

@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from dit_video.slurm import submit
+
 MARKS = frozenset({"state.json", "metrics.csv", "checkpoints", ".lock", "restarts.jsonl"})
-JOBS = "slurm/jobs.jsonl"
+JOBS = f"{submit.FOLDER}/{submit.TABLE}"
 SETTING = re.compile(r"([A-Za-z_][\w./@]*)=(.*)", flags=re.DOTALL)
 DEEPEST = 8
 
 
 def is_run(names: set[str], folder: Path) -> bool:
     """Whether a folder with these entries is that of a run: one that trains, has trained, or is to."""
-    return bool(names & MARKS) or ("slurm" in names and (folder / JOBS).is_file())
+    return bool(names & MARKS) or (submit.FOLDER in names and (folder / JOBS).is_file())
 
 
 def runs(folder: Path, *, depth: int = DEEPEST) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from dit_video.runs import sign, text
 from dit_video.runs.record import Record
+from dit_video.slurm.attempt import REQUEUED
 from dit_video.slurm.client import Job
 
 Word = Literal["running", "queued", "requeued", "stopped", "done", "failed", "cancelled", "lost"]
@@ -43,7 +44,7 @@ def judge(record: Record, *, jobs: Mapping[str, Job], now: float) -> State:
         return found
     if live is not None and live.state == "PENDING":
         return queued(record, live)
-    if record.complete:
+    if record.complete and not failed_since(record, mine[-1] if mine else None):
         return State(word="done")
     if live is not None:
         return State(word="running", why=between(record, live), hosts=live.nodes)
@@ -123,6 +124,13 @@ def attempted(record: Record, *, now: float) -> State | None:
     return State(word="running", why=why, hosts=own.host)
 
 
+def failed_since(record: Record, job: Job | None) -> bool:
+    """Whether a job was to go on with a run that had said how it ended, and failed before it trained."""
+    own = record.sign.ended if record.sign is not None else None
+    began = job.started or job.ended if job is not None and job.state in FAILED else None
+    return own is not None and began is not None and began.timestamp() > own.time
+
+
 def ended(record: Record, job: Job | None) -> State:
     """A run that nobody works on, and how that came: by the last that is known of it."""
     own = record.sign.ended if record.sign is not None else None
@@ -154,7 +162,7 @@ def cause(record: Record) -> str:
 def told(row: Mapping[str, object]) -> str:
     """A row of restarts.jsonl in words: a rank and its failure, or what SLURM has done."""
     text = str(row.get("cause", "?"))
-    if row.get("kind") == "requeued":
+    if row.get("kind") == REQUEUED:
         return text
     where = f" on {row['host']}" if row.get("host") else ""
     who = "a rank" if row.get("rank") is None else f"rank {row['rank']}"

@@ -169,6 +169,17 @@ def test_a_done_run_that_is_to_go_on_is_requeued(make: Make) -> None:
     assert judged(folder, job("COMPLETED")).word == "done"
 
 
+def test_a_done_run_whose_next_job_failed_before_it_trained_is_failed(make: Make) -> None:
+    own = {"job": "11", "began": time.time() - 1000}
+    folder = make(how="done", more=own, saved=20)
+    (folder / "slurm").mkdir()
+    (folder / "slurm/jobs.jsonl").write_text('{"job": "11"}\n{"job": "12"}\n')
+    found = judged(folder, job("FAILED"))
+    assert (found.word, found.why) == ("failed", "job 12 ended: FAILED, exit code 1")
+    assert judged(folder, job("CANCELLED")).word == "done"
+    assert judged(make("b", how="done", more=own | {"job": "12", "began": time.time()}), job("FAILED")).word == "done"
+
+
 def test_a_cancelled_job_is_cancelled_though_its_ranks_have_saved(make: Make) -> None:
     folder = make(how="stopped", more={"job": "12"}, saved=5)
     assert judged(folder, job("CANCELLED")).word == "cancelled"
