@@ -195,7 +195,7 @@ def draw(run: Path, path: Path) -> None:
 
 
 def crops(clips: Sequence[torch.Tensor], made: dict[str, list[torch.Tensor]], path: Path) -> None:
-    """A column for the original and each arm, a row a clip of one size: the last frame's middle, three times as large."""
+    """A column for the original and each arm, a row a clip: the last frame's middle, three times as large."""
     from dit_video.media.image import write_image
     from dit_video.pipeline.generate import to_frames
 

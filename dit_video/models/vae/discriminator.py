@@ -83,4 +83,4 @@ class Discriminator(nn.Module):
         for stage in self.stages:
             x = stage(x)
         logits = self.out(rearrange(x, "b c t h w -> b c t (h w)"))
-        return rearrange(logits, "b 1 t (h w) -> b t h w", h=x.shape[3]).float().contiguous()
+        return rearrange(logits, "b 1 t (h w) -> b t h w", h=x.shape[3]).float().clone()  # FSDP2 wants no view

@@ -159,7 +159,7 @@ def compare(rank: int, plan: Plan) -> None:
     for here, there in zip(parted, play(task_of(), list(range(MICROS))), strict=True):
         assert here.keys() == there.keys()
         for name, value in there.items():
-            assert value.abs().max() > 0, name
+            assert value.abs().max() > 0 or name == "discriminator.out.bias", name  # a shift of all logits is nothing
             assert_close(here[name], value, rtol=2e-4, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
