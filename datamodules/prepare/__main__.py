@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules import commands
 from dit_video import config, log, signature
 from dit_video.errors import ConfigError
-from dit_video.slurm import array
+from dit_video.slurm import array, submit
 from dit_video.slurm.settings import Slurm
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -56,7 +56,8 @@ def rewrite(arguments: Sequence[str], *, step: str, takes: signature.Signature) 
         if key == "step" or key.startswith(("hydra.", "hydra/")):
             found.append(matched[0])
         elif RUN.fullmatch(key):  # a site's own file may lie where the flags say
-            found += config.rewrite([*flags, matched[0]], conf=CONF, name="prepare")[-1:]
+            texts = submit.texts([matched[0]])
+            found += config.rewrite([*flags, matched[0]], conf=CONF, name="prepare", texts=texts)[-1:]
         elif key != DEBUG:
             if key.split(".")[0] not in takes.arguments:
                 raise ConfigError(f"there is no {key} in step={step}; {config.nearest(key, takes.arguments)}")

@@ -59,9 +59,10 @@ def test_a_step_that_is_submitted_is_shown_with_what_is_missing_and_does_nothing
     for number in (1, 2, 6):
         (dataset / f"index/{number:06d}.parquet").unlink()
     given = ["step=curate", f"source={raw}", f"dataset={dataset}", "crf=14"]
-    command.main([*given, "run.submit=slurm", "run.dry=true", "run.submit.concurrent=3"])
+    command.main([*given, "run.submit=slurm", "run.dry=true", "run.submit.concurrent=3", "run.submit.time=120"])
     script = capsys.readouterr().out
     assert "#SBATCH --array=1-2,6%3" in script
+    assert "#SBATCH --time=120\n" in script
     words = " ".join(script.replace("\\\n", "").split())
     assert f'-m datamodules.prepare {" ".join(given)} part="$SLURM_ARRAY_TASK_ID/8" &' in words
     assert not (dataset / "index/000001.parquet").exists()
