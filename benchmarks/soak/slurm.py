@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ def trials(oracle: Path, data: Callable[[], Path]) -> list[Trial]:
         same("SIGKILL to all of the node of the batch script", 4.0, lambda job: lose(job, place=0)),
         same("SIGKILL to all of a node: it comes back", 4.0, lose_and_find, "run.submit.exclude=node3"),
         Trial("SIGKILL to all of a node: one node goes on alone", 2.0, lambda folder: fewer(folder, data())),
-        Trial("link of a node cut", 2.5, lambda folder: faults(folder, oracle, cut, (), times=1, mode="netns")),
+        *(
+            Trial(what, 2.5, partial(apart, oracle=oracle, place=place))
+            for what, place in (("link of a node cut", -1), ("link of the first node cut, that of rank 0", 0))
+        ),
         Trial("an exception at step 50, each time", 2.0, bug),
         Trial("arrays over 40 shards (curate, recaption, encode), two elements killed", 8.0, arrays.measure),
     ]
@@ -160,11 +164,17 @@ def lose_and_find(job: Submitted) -> None:
     job.cluster.revive(2)
 
 
-def cut(job: Submitted) -> None:
-    """The link of its last node is cut, and whole again when the job has gone on elsewhere."""
-    node = job.nodes()[-1]
+def apart(folder: Path, *, oracle: Path, place: int) -> dict[str, Any]:
+    """The link of a node, whose processes live on, is cut, and whole again when the job has gone on elsewhere."""
+    return faults(folder, oracle, lambda job: cut(job, place=place), (), times=1, mode="netns")
+
+
+def cut(job: Submitted, *, place: int) -> None:
+    """Cut the link of one of its nodes, until the job has made a step on others."""
+    node = job.nodes()[place]
     job.cluster.cut(node)
     job.restarted(job.history[-1].restarts + 1, seconds=240)
+    job.trained(1, since=job.history[-1].time)
     job.cluster.cut(node, whole=True)
 
 

@@ -80,8 +80,7 @@ class Supervisor:
         """The exit code of a task of a job: what follows is decided when all tasks have ended, from what is written."""
         if self.replaced:
             LOG.error("%s is a later start of this job; this one has ended", shared.later(self.shared.attempt))
-            self.shared.write(self.endings(found, group))
-            return 1
+            return 1  # what is known of this start is for the other to say, which has given it up
         if found is not None and found.failed and self.stopping and found.beat.phase == "end":  # it had saved
             found = replace(found, kind="stop", code=self.asked)
         bad = bool(self.frames) if found is None else found.kind not in {"done", "stop"}

@@ -16,7 +16,7 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
 
 from dit_video.errors import ConfigError  # noqa: E402
 from dit_video.launch import heartbeat, report  # noqa: E402
-from dit_video.signals import LISTENER, STOPPING  # noqa: E402
+from dit_video.signals import LISTENER, REQUEUE, STOPPING  # noqa: E402
 from fake import faults  # noqa: E402
 
 PAUSE = 0.01  # seconds a step
@@ -27,6 +27,8 @@ def main(folder: Path, steps: int, every: int, faulty: list[str]) -> int:
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     started = max((int(path.name.split("-")[1]) for path in folder.glob("checkpoints/*")), default=0)
     sys.stderr.write(f"rank {rank} begins at {started}\n")
+    if "early" in faulty:  # stopped before it has come to a step
+        return REQUEUE
     for step in range(started + 1, steps + 1):
         heartbeat.mark("start" if step == started + 1 else "step", step)
         time.sleep(PAUSE)

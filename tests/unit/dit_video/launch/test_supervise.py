@@ -248,7 +248,8 @@ def test_a_later_start_of_the_job_ends_the_ranks_of_this_one(tmp_path: Path) -> 
     assert code == 1
     assert error.splitlines()[-1] == "7-1 is a later start of this job; this one has ended"
     assert not Path(f"/proc/{rank}").exists()
-    assert not (tmp_path / "7-0" / "signs").exists()
+    assert [path.name for path in (tmp_path / "7-0").iterdir()] == ["rank-0.json"]
+    assert shared.read(tmp_path / "7-0" / "rank-0.json").ended is None  # lost, as for SLURM
 
 
 def test_lines_of_other_ranks_than_the_first_have_its_number(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,17 @@ def start(
     own = [ending(rank, kind)] if kind else []
     Shared(attempt=folder).write([*own, ending(1 - rank, other)])
     return attempt.read(folder)
+
+
+def parent(folder: Path) -> str:
+    """The parent of ranks without torch, as Python that takes what they are to fail of."""
+    return (
+        "import sys; from pathlib import Path; from dit_video import launch; from dit_video.config import Run\n"
+        f"run = Run(name='a', dir={str(folder)!r}, seed=0, samples=1, every_samples=1, silence=6.0)\n"
+        "job = launch.job(run, trainer={'accelerator': 'cpu'}, patience=0.0)\n"
+        f"command = [sys.executable, {str(LIGHT)!r}, {str(folder)!r}, '60', '4', *sys.argv[1:]]\n"
+        "raise SystemExit(launch.supervise(job, command=command, files={}))\n"
+    )
 
 
 def settled(found: Attempt, run: Path, *, code: int = 1, **job: str) -> Verdict:
@@ -113,10 +125,10 @@ def test_the_same_failure_twice_in_a_row_in_the_same_step_ends_the_job(tmp_path:
 
 def test_a_start_that_slurm_took_back_between_them_is_not_counted(tmp_path: Path) -> None:
     for number in (0, 2, 4):
-        start(tmp_path, number + 1, None)
         found = start(tmp_path, number, "signal", step=7 + number, restarts=3)
         attempt.look_back(run=tmp_path, environment={"DIT_VIDEO_ATTEMPT": str(found.folder)})
         assert settled(found, tmp_path).then == "requeue"
+        start(tmp_path, number + 1, None)
     assert [row["kind"] for row in rows(tmp_path)].count("requeued") == 2
 
 
@@ -124,9 +136,22 @@ def test_starts_that_are_stopped_before_a_step_end_the_job(tmp_path: Path) -> No
     found = [settled(start(tmp_path, number, "stop", step=0, code=75), tmp_path) for number in range(attempt.IDLE)]
     assert [(item.then, item.code) for item in found] == [("requeue", 75)] * (attempt.IDLE - 1) + [("exit", 2)]
     assert "run.submit.time" in found[-1].why
-    for number in range(2, attempt.IDLE):  # one of them has made a step
-        start(tmp_path, number, "stop", step=7 if number == 3 else 0)
+    save(tmp_path, 4)
     assert settled(start(tmp_path, attempt.IDLE, "stop", step=0, code=75), tmp_path).then == "requeue"
+
+
+def test_a_real_start_that_is_stopped_early_counts_as_one_without_a_step(tmp_path: Path) -> None:
+    last = tmp_path / "slurm" / "attempts" / f"41-{attempt.IDLE - 1}"
+    environment = {**os.environ, "DIT_VIDEO_ATTEMPT": str(last)}
+    command = [sys.executable, "-c", parent(tmp_path), "early"]
+    assert subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=60).returncode == 75
+    verdicts = []
+    for number in range(attempt.IDLE - 1):
+        verdicts.append(settled(attempt.read(last), tmp_path, code=75))
+        shutil.copytree(last, last.with_name(f"41-{number}"))
+    assert {item.then for item in verdicts} == {"requeue"}
+    verdict = settled(attempt.read(last), tmp_path, code=75)
+    assert (verdict.then, verdict.code) == ("exit", 2)
 
 
 def test_a_start_behind_which_the_job_runs_again_settles_nothing(tmp_path: Path) -> None:
@@ -213,13 +238,6 @@ def test_a_port_that_another_process_took_ends_no_job(tmp_path: Path) -> None:
 
 def test_a_job_on_a_cluster_leaves_a_bad_node_and_ends_by_its_bug(slurm: Cluster, tmp_path: Path) -> None:
     """Ranks without torch, on the real SLURM by the real script: one is stopped once; an exception comes each time."""
-    code = (
-        "import math, sys; from pathlib import Path; from dit_video import launch; from dit_video.config import Run\n"
-        f"run = Run(name='a', dir={str(tmp_path)!r}, seed=0, samples=1, every_samples=1, silence=6.0)\n"
-        "job = launch.job(run, trainer={'accelerator': 'cpu'}, patience=0.0)\n"
-        f"command = [sys.executable, {str(LIGHT)!r}, {str(tmp_path)!r}, '60', '4', *sys.argv[1:]]\n"
-        "raise SystemExit(launch.supervise(job, command=command, files={}))\n"
-    )
     faulty = ("stop:1:10:once", "exception:0:30:always")
     values = {
         "title": "a",
@@ -230,7 +248,7 @@ def test_a_job_on_a_cluster_leaves_a_bad_node_and_ends_by_its_bug(slurm: Cluster
         "tasks": "1",
         "srun": "",
         "python": sys.executable,
-        "command": script.command(["-c", code, *faulty]),
+        "command": script.command(["-c", parent(tmp_path), *faulty]),
     }
     job = slurm.submit(f"--chdir={ROOT}", script=script.fill("train", values))
     assert slurm.wait(job, 240) == "FAILED", slurm.tell(job)
