@@ -8,7 +8,7 @@ from dit_video.errors import ClusterError
 from dit_video.slurm import client
 from dit_video.slurm.client import Job, Partition
 from dit_video.slurm.script import Size
-from dit_video.slurm.settings import Slurm
+from dit_video.slurm.settings import Slurm, minutes
 
 NEVER = re.compile(
     r"Partition(Time|Node)Limit|PartitionConfig|BadConstraints|can't use this partition|Invalid(Account|QOS)|PerJob"
@@ -76,12 +76,3 @@ def _why(job: Job, partition: Partition | None, slurm: Slurm, *, size: Size) -> 
         f"{slurm.cpus or 1} CPU(s) a rank, {slurm.gpus or size.gpus} GPU(s), memory {slurm.memory or 'by default'}); "
         "lower trainer.devices or run.submit.*"
     )
-
-
-def minutes(text: str) -> float:
-    """A time as SLURM writes it, [DAYS-]HOURS:MINUTES:SECONDS, in minutes; without a limit infinity."""
-    matched = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
-    if matched is None:
-        return float("inf")
-    days, hours, mins, seconds = (int(part or 0) for part in matched.groups())
-    return days * 1440 + hours * 60 + mins + seconds / 60

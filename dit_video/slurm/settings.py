@@ -70,6 +70,11 @@ class Slurm:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"run.submit.{key} must be at least 1, got {value}")
+        if self.time is not None and self.grace >= 60 * minutes(self.time):
+            raise ConfigError(
+                f"run.submit.grace={self.grace} seconds are all of run.submit.time={self.time}; lower the one or raise "
+                "the other"
+            )
         if self.requeues < 0:
             raise ConfigError(f"run.submit.requeues must be at least 0, got {self.requeues}")
         if self.mounts and self.container is None:
@@ -98,3 +103,17 @@ class Slurm:
                     f"run.submit.environment.{name} looks like a secret and would stand in the script; "
                     f"export it in the shell, and set run.submit.environment.{name}=null"
                 )
+
+
+def minutes(text: str) -> float:
+    """A time as sbatch takes it and as SLURM writes it, [DAYS-]HOURS:MINUTES:SECONDS; without a limit infinity."""
+    if text[:1].isalpha():
+        return float("inf")
+    days, dash, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if dash:  # from hours on, else minutes come first where there are less than three
+        parts = [*parts, 0, 0][:3]
+    elif len(parts) < 3:
+        parts = [0, *parts, 0][:3]
+    hours, mins, seconds = parts
+    return int(days or 0) * 1440 + hours * 60 + mins + seconds / 60

@@ -80,7 +80,3 @@ def test_what_would_wait_for_ever_is_told_from_what_waits(reason: str, limit: st
 def test_a_job_that_has_failed_by_itself_was_not_refused() -> None:
     job = client.parse("JobId=1 JobState=FAILED Reason=NonZeroExitCode TimeLimit=01:00:00 Partition=main WorkDir=/")
     assert refusal.never(job, Slurm(), size=SIZE) is None
-
-
-def test_times_are_minutes() -> None:
-    assert [refusal.minutes(text) for text in ("01:30:00", "1-00:00:30", "UNLIMITED")] == [90, 1440.5, float("inf")]

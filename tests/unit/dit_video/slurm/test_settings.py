@@ -5,12 +5,28 @@ from typing import Any
 import pytest
 
 from dit_video.errors import ConfigError
-from dit_video.slurm.settings import Slurm
+from dit_video.slurm.settings import Slurm, minutes
 
 
 @pytest.mark.parametrize("time", ["90", "30:00", "1:00:00", "1-0", "1-12:00", "2-12:00:00", "unlimited"])
 def test_times_as_sbatch_takes_them(time: str) -> None:
     assert Slurm(time=time).time == time
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("90", 90),
+        ("30:30", 30.5),
+        ("01:30:00", 90),
+        ("1-2", 26 * 60),
+        ("1-0:05", 24 * 60 + 5),
+        ("1-00:00:30", 24 * 60 + 0.5),
+        ("UNLIMITED", float("inf")),
+    ],
+)
+def test_times_are_minutes(time: str, expected: float) -> None:
+    assert minutes(time) == expected
 
 
 @pytest.mark.parametrize(
@@ -21,6 +37,7 @@ def test_times_as_sbatch_takes_them(time: str) -> None:
         ({"time": 43200}, "quote it: time: '12:00:00'"),  # what YAML makes of it without quotes
         ({"memory": "much"}, r"run\.submit\.memory=much is no size"),
         ({"grace": 0}, r"run\.submit\.grace must be at least 1"),
+        ({"grace": 3600, "time": "1:00:00"}, r"run\.submit\.grace=3600 seconds are all of run\.submit\.time=1:00:00"),
         ({"min_nodes": 0}, r"run\.submit\.min_nodes must be at least 1"),
         ({"mounts": ["/a:/a"]}, r"add run\.submit\.container=IMAGE"),
         ({"setup": ["a\nb"]}, r"run\.submit\.setup takes lines"),
