@@ -1,34 +1,11 @@
-"""One start of a job, in a folder of its own (DIT_VIDEO_ATTEMPT): what the parents of its ranks write there.
-
-What the batch script needs (measured on SLURM 22.05; why each line is as it is):
-
-    trap 'touch "$DIT_VIDEO_STOP"' USR1 TERM
-        # also TERM: without a trap the shell dies of it, and the job is FAILED instead of requeued
-    srun --kill-on-bad-exit=0 --wait=N ... & step=$!
-    while kill -0 $step 2>/dev/null; do wait $step; done; wait $step; code=$?
-    timeout 120 srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" python -m dit_video.slurm.settle \
-        --run "$run" --code "$code" --job "$(scontrol show job --oneliner "$id")"
-        # on the node of this shell, which lives; it has the exclusions so far from the job's description
-    then=exit seconds= nodes=; [ "$code" != 75 ] || then=requeue    # where settle cannot tell
-    read -r then code seconds nodes <"$DIT_VIDEO_ATTEMPT/verdict"
-    case $(scontrol show job --oneliner "$id") in *JobState=RUNNING* | *Reason=TimeLimit*) ;; *) then=exit ;; esac
-        # after scancel it is COMPLETING by now, and scontrol requeue would revive it; with " Restarts=N " beside, as a
-        # shell behind a link that was cut may live on until the job runs elsewhere, which it must not end
-    if [ "$then" = requeue ]; then
-        trap '' TERM    # requeueing sends it to all of this step, also to scontrol
-        scontrol requeue "$id" &&
-            scontrol update JobId="$id" StartTime="now+${seconds:-0}" ${nodes:+ExcNodeList="$nodes"}
-    fi
-    exit "$code"        # no sleep: with TERM ignored it would last until SLURM's KillWait is over
-
-Elements of an array are requeued as ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}.
-"""
+"""One start of a job, in a folder of its own (DIT_VIDEO_ATTEMPT): what the parents of its ranks write there."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +17,7 @@ from dit_video.launch.heartbeat import BEGINNING
 from dit_video.launch.shared import Ending
 
 VERDICT = "verdict"
-IDLE = 8  # starts in a row without a step, and the job is no use
+IDLE = 8  # starts in a row that have saved nothing, and the job is no use
 BACK = "SLURM put the job back into the queue"
 REQUEUED = "requeued"  # the kind of a row for a start that SLURM itself took back
 
@@ -134,8 +111,11 @@ class Attempt:
 
 
 def read(folder: Path) -> Attempt:
-    """The start whose folder this is."""
-    found = [shared.read(path) for path in folder.glob("rank-*.json")]
+    """The start whose folder this is; what another version of the code has written in another way is left out."""
+    found = []
+    for path in folder.glob("rank-*.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            found.append(shared.read(path))
     return Attempt(folder, tuple(sorted(found, key=lambda item: item.rank)))
 
 
@@ -147,41 +127,41 @@ def unheard(kind: Kind, *, text: str, code: int) -> Cause:
 def look_back(*, run: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Write into the run's table which earlier starts of this job SLURM itself took back: they have no verdict.
 
-    ConfigError where the last starts, one after the other, have ended before their first step.
+    ConfigError where the last starts, one after the other, have saved nothing.
     """
     if shared.ATTEMPT not in environment:
         return
     folder = Path(environment[shared.ATTEMPT])
-    starts = earlier(folder)
-    noted = {row.get("start") for row in restarts.table(run) if row.get("job") == shared.split(folder.name)[0]}
-    for start in starts:
+    starts, job = earlier(folder), shared.split(folder.name)[0]
+    noted = {row.get("start") for row in restarts.table(run) if row.get("job") == job}
+    for place in starts:
+        if shared.split(place.name)[1] in noted or (place / VERDICT).exists():
+            continue
+        start = read(place)
         first = start.first()
-        stopped = first is not None and first.kind == "stop"
-        if not (start.folder / VERDICT).exists() and start.start not in noted and not stopped:
+        if first is None or first.kind != "stop":
             restarts.append(run, requeued(start, run=run))
     if why := fruitless(starts, run=run):
         raise ConfigError(why)
 
 
-def earlier(folder: Path) -> list[Attempt]:
-    """The starts of the same job before that of `folder`."""
+def earlier(folder: Path) -> list[Path]:
+    """The folders of the starts of the same job before that of `folder`, the oldest first."""
     job, number = shared.split(folder.name)
     places = [folder.with_name(f"{job}-{before}") for before in range(number)]
-    return [read(place) for place in places if place.is_dir()]
+    return [place for place in places if place.is_dir()]
 
 
-def fruitless(starts: Sequence[Attempt], *, run: Path) -> str:
-    """Why a job is not to start again: in each of its last starts no rank has told of a step, and none has saved.
+def fruitless(starts: Sequence[Path], *, run: Path) -> str:
+    """Why a job whose starts have these folders is not to start again: the last of them have saved nothing.
 
-    "" where it may. A rank that is killed with its parent tells of no step: what it has saved counts.
+    "" where it may. Steps do not count: without a checkpoint they are all done again, in the next start too.
     """
-    last = starts[-IDLE:]
-    stepped = any(rank.beat.done for item in last for rank in item.endings)
-    if len(last) < IDLE or stepped or restarts.newest(run)[1] > last[0].began:
+    if len(starts) < IDLE or restarts.newest(run)[1] > read(starts[-IDLE]).began:
         return ""
     return (
-        f"the last {IDLE} starts of job {last[0].job} ended before their first step; give it more time "
-        "(run.submit.time) or a queue that preempts less, and submit it again"
+        f"the last {IDLE} starts of job {shared.split(starts[-1].name)[0]} ended before they had saved a checkpoint; "
+        "give it more time (run.submit.time) or a queue that preempts less, save more often, and submit it again"
     )
 
 
@@ -200,7 +180,7 @@ def requeued(attempt: Attempt, *, run: Path) -> dict[str, object]:
         "rank": attempt.lost[0].rank if some else None,
         "kind": REQUEUED,
         "cause": why if some else f"{BACK}: preempted beyond its grace, or its nodes lost",
-        "step": beat.step,
+        "step": max(beat.step, step),  # a rank that is killed with its parent tells of none
         "done": beat.done,
         "resumes_at": max(step, 0),
         "seconds_lost": round(max(time.time() - max(saved, attempt.began), 0.0), 3),

@@ -4,7 +4,7 @@ It reads what all ranks have written (`attempt`), tells in one line what came fi
 writes a verdict that the batch script carries out:
 
 - `exit 0` done; `exit 2` a user's mistake; `exit 130` ctrl-C.
-- `requeue 75`: stopped by a signal, saved; nothing is counted but starts in a row without a step.
+- `requeue 75`: stopped by a signal, saved; nothing is counted but starts in a row that saved nothing.
 - `requeue CODE SECONDS NODES`: a failure within the budget `run.restarts`: restarts in a row without a newer
   checkpoint. The same failure twice in a row in the same step, or none left, is `exit 1`, or the failure's code.
 - A node that fails its pre-flight (76), or whose rank was frozen or stopped, is excluded, unless others say the same
@@ -85,7 +85,7 @@ def settle(start: Attempt, *, run: Path, code: int, job: Mapping[str, str]) -> V
         stopped = f"stopped by a signal {when}"
         if found.code == INTERRUPTED:
             return Verdict("exit", INTERRUPTED, why=stopped)
-        if why := attempt.fruitless([*attempt.earlier(start.folder), start], run=run):
+        if why := attempt.fruitless([*attempt.earlier(start.folder), start.folder], run=run):
             return Verdict("exit", USER_ERROR, why=f"error: {why}")
         return back(Verdict("requeue", REQUEUE, why=f"{stopped}; the job goes back into the queue"), job)
     if found.shown:

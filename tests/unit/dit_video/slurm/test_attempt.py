@@ -13,7 +13,7 @@ import pytest
 
 from dit_video.errors import ConfigError
 from dit_video.launch.cause import Cause, Kind
-from dit_video.launch.heartbeat import Beat
+from dit_video.launch.heartbeat import BEGINNING, Beat
 from dit_video.launch.shared import Ending, Shared
 from dit_video.slurm import attempt
 from dit_video.slurm.attempt import Attempt
@@ -118,18 +118,22 @@ def test_a_start_that_only_the_shell_settled_is_no_failure(tmp_path: Path) -> No
     assert not (tmp_path / "restarts.jsonl").exists()
 
 
-@pytest.mark.parametrize(
-    ("steps", "saved", "ends"), [(0, None, True), (1, None, False), (0, 1.0, False), (0, -1.0, True)]
-)
-def test_a_job_whose_starts_never_come_to_a_step_ends(
-    tmp_path: Path, steps: int, saved: float | None, ends: bool
+@pytest.mark.parametrize("done", [0, 1])
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize(("saved", "ends"), [(None, True), (-1.0, True), (1.0, False)])
+def test_a_job_whose_last_starts_have_saved_nothing_ends(
+    tmp_path: Path, done: int, lost: bool, saved: float | None, ends: bool
 ) -> None:
-    """Nor have they saved, `saved` seconds after the first of them began: ranks that were killed tell of no step."""
+    """Saved was `saved` seconds after the first of them began. A rank that was `lost` tells of no step, and what
+    another tells of those that are done counts for nothing.
+    """
     attempts, began = tmp_path / "slurm" / "attempts", 1e9
     for number in range(attempt.IDLE):
-        beat = BEAT._replace(done=steps if number == 4 else 0)
-        rank = replace(ending(0, "stop", code=75), beat=beat, began=began + 100 * number)
-        Shared(attempt=attempts / f"41-{number}").write([rank] if number != 5 else [])
+        ranks = [replace(ending(0, "stop", code=75), beat=BEAT._replace(done=done))]
+        if lost:
+            ranks = [replace(ending(1, lost=True), beat=BEGINNING), *(ranks if done else [])]
+        written = [replace(item, began=began + 100 * number) for item in ranks]
+        Shared(attempt=attempts / f"41-{number}").write(written if number != 5 else [])
         (attempts / f"41-{number}").mkdir(exist_ok=True)  # of one no rank has come to write
     if saved is not None:
         checkpoint = tmp_path / "checkpoints" / "000000000004-00000001"
@@ -138,3 +142,24 @@ def test_a_job_whose_starts_never_come_to_a_step_ends(
     given = {"DIT_VIDEO_ATTEMPT": str(attempts / f"41-{attempt.IDLE}")}
     with pytest.raises(ConfigError, match=r"run\.submit\.time") if ends else nullcontext():
         attempt.look_back(run=tmp_path, environment=given)
+
+
+def test_of_earlier_starts_only_those_are_read_that_tell_something_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which one has a verdict, and one a row; another version of the code wrote a rank of the last."""
+    attempts = tmp_path / "slurm" / "attempts"
+    for number in range(3):
+        Shared(attempt=attempts / f"41-{number}").write([replace(ending(0, lost=True), beat=BEGINNING)])
+    (attempts / "41-0" / attempt.VERDICT).write_text("requeue 75 0\n")
+    given = {"DIT_VIDEO_ATTEMPT": str(attempts / "41-2")}
+    attempt.look_back(run=tmp_path, environment=given)
+    (attempts / "41-2" / "rank-1.json").write_text(json.dumps({"rank": 1, "other": 2, "beat": [], "frames": []}))
+    (tmp_path / "checkpoints" / "000000000004-00000004").mkdir(parents=True)
+    read, given = [], {"DIT_VIDEO_ATTEMPT": str(attempts / "41-3")}
+    own = attempt.read
+    monkeypatch.setattr(attempt, "read", lambda folder: read.append(folder.name) or own(folder))
+    attempt.look_back(run=tmp_path, environment=given)
+    assert read == ["41-2"]
+    rows = [json.loads(line) for line in (tmp_path / "restarts.jsonl").read_text().splitlines()]
+    assert [(row["start"], row["step"]) for row in rows] == [(1, 0), (2, 4)]
