@@ -64,11 +64,6 @@ class Shared:
     silent: bool = False
 
     @property
-    def node(self) -> str:
-        """What the cluster calls this machine."""
-        return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-
-    @property
     def signs(self) -> Path | None:
         """Where all tasks look."""
         return self.attempt and self.attempt / SIGNS
@@ -118,6 +113,11 @@ class Shared:
                 part.replace(self.attempt / f"rank-{item.rank}.json")
 
 
+def node() -> str:
+    """What the cluster calls this machine."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def of(size: int, *, environment: Mapping[str, str] = os.environ) -> Shared:
     """What the batch script has named, if one has."""
     attempt, stop = environment.get(ATTEMPT), environment.get(STOP)
@@ -134,7 +134,7 @@ def alarming(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
         if isinstance(found, Exception) and environment.get(ATTEMPT):
             size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
             own = of(size, environment=environment)
-            own.write([failed(found, rank=int(environment.get("SLURM_PROCID", "0")), size=size, node=own.node)])
+            own.write([failed(found, rank=int(environment.get("SLURM_PROCID", "0")), size=size, node=node())])
             own.alarm()
         raise
 

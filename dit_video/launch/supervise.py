@@ -99,7 +99,7 @@ class Supervisor:
             Ending(
                 rank=number,
                 size=self.job.world.size,
-                node=self.shared.node,
+                node=shared.node(),
                 restarts=self.job.restarts,
                 began=self.began,
                 ended=time.time() if group else None,

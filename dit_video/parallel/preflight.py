@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import statistics
 import sys
 import threading
@@ -31,6 +30,7 @@ from dit_video import log
 from dit_video.errors import NodeError, UserError
 from dit_video.launch import report
 from dit_video.launch.folder import MEMORY, ROOM  # what is asked of the run's folder too
+from dit_video.launch.shared import node
 from dit_video.parallel import agree
 from dit_video.signals import BAD_NODE
 
@@ -167,11 +167,6 @@ class Preflight:
             if heard and self.rank not in heard and after not in heard:
                 return NodeError(f"{node()}: rank {self.rank} hears no other rank and is not heard, while others are")
         return RuntimeError(told)
-
-
-def node() -> str:
-    """What the cluster calls this machine."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def device(accelerator: str, devices: Any = "auto") -> torch.device:
