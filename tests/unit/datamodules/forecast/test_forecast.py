@@ -101,8 +101,11 @@ def test_the_ranks_of_a_plan_share_state_and_packs(finished: Path, capsys: pytes
 
 
 def test_a_page_tells_what_is_sent_and_what_does_not_fit(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match=r"a rank needs .* GB and run\.memory_gb=1e-05; .*parallel\.recompute=full"):
+    with pytest.raises(ConfigError, match=r"a rank needs .* GB and run\.memory_gb=1e-05; raise parallel\.shard"):
         planned(f"datamodules.dataset={finished}", *MANY, "run.memory_gb=0.00001")
+    capsys.readouterr()
+    with pytest.raises(ConfigError, match=r"a rank needs .* GB and run\.memory_gb=1e-05; .*parallel\.recompute=full"):
+        planned(f"datamodules.dataset={finished}", *MANY, "datamodules.length=4096", "run.memory_gb=0.00001")
     text = capsys.readouterr().out
     assert "parallel    2 copies, sharded over 4 ranks, packs parted over 2 ranks, recompute none\n" in text
     assert "sent        " in text

@@ -16,6 +16,7 @@ from datamodules.prepare import curate, workers
 from datamodules.prepare.curate import Shard, curate_shard
 from datamodules.prepare.curation import clip, parts
 from datamodules.prepare.curation.clip import Rules
+from datamodules.prepare.curation.schema import MAKING
 from datamodules.prepare.curation.sources import Source, written
 from dit_video.media.write import write
 
@@ -106,7 +107,7 @@ def test_a_decoder_that_hangs_crashes_and_leaks(tmp_path: Path) -> None:
     }
     assert [row["source"] for row in rows(task.dataset, "index")] == [name for name in names if name not in refused]
     assert int((task.dataset / "grown").read_text()) < 400  # MB in the last process: those before it were replaced
-    assert not (task.dataset / curate.MAKING).exists() or not list((task.dataset / curate.MAKING).iterdir())
+    assert not (task.dataset / MAKING).exists() or not list((task.dataset / MAKING).iterdir())
 
 
 def test_files_that_are_done_are_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
