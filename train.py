@@ -31,7 +31,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from dit_video import config, launch, log
+from dit_video import config, launch, log, whole
 from dit_video.config import sweep
 from dit_video.errors import ConfigError
 from dit_video.slurm import attempt, submit
@@ -200,7 +200,7 @@ def fit(cfg: DictConfig, *, raw: Any) -> None:
         trainer.accumulate_grad_batches = datamodule.micros
         start.begin_from(found, trainer=trainer)
         if trainer.global_rank == 0:
-            start.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+            whole.write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
             recipe.keep(folder, datamodule)
             start.announce(cfg, start=stands, processes=trainer.world_size, micros=datamodule.micros)
         if trainer.logger is not None:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from dit_video import whole
+
 NAME = "state.json"
 EVERY = 5.0  # seconds between two signs of life
 How = Literal["done", "short", "stopped", "interrupted", "failed"]
@@ -56,9 +58,7 @@ class Sign:
 
 def write(run: Path, sign: Sign) -> None:
     """Replace the file in the folder of the run."""
-    part = run / f".{NAME}.part"
-    part.write_text(json.dumps(asdict(sign)) + "\n", encoding="utf-8")
-    part.replace(run / NAME)
+    whole.write(run / NAME, json.dumps(asdict(sign)) + "\n")
 
 
 def read(run: Path) -> Sign | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from dit_video import log
+from dit_video import log, whole
 from dit_video.errors import ClusterError, ConfigError
 from dit_video.launch.shared import ATTEMPT
 from dit_video.slurm import client, refusal, script
@@ -186,7 +186,7 @@ def accepted(path: Path, text: str, *, logs: Path, slurm: Slurm, size: Size) -> 
     """
     made = list(takewhile(lambda folder: not folder.exists(), (logs, *logs.parents)))
     logs.mkdir(parents=True, exist_ok=True)
-    write(path, text)
+    whole.write(path, text)
     try:
         return _taken(path, slurm=slurm, size=size)
     except ClusterError:
@@ -223,13 +223,6 @@ def keep(path: Path, *, command: Sequence[str], job: str, more: Mapping[str, Any
     }
     with path.with_name(TABLE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def write(path: Path, text: str) -> None:
-    """Put a script in place, whole."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def considered(number: str) -> Job | None:

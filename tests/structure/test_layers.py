@@ -52,6 +52,7 @@ ZERO = {
     "launch",
     "signature",
     "slurm",
+    "whole",
 }
 # Who alone may import what.
 ONLY = {
