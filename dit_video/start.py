@@ -60,10 +60,3 @@ def conclude(trainer: Any, *, code: int, cfg: DictConfig) -> None:
     how = "stopped by a signal; the same command goes on" if code else how
     made = [str(path) for path in (folder / "checkpoints", folder / "metrics.csv") if path.exists()]
     log.say(f"{cfg.run.name} {how}: {', '.join(made)}")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that a full disk leaves the one before."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
