@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from dit_video import signals
 from dit_video.runs import files
 from dit_video.runs.files import Said
 from dit_video.slurm import submit
@@ -13,6 +15,8 @@ from dit_video.slurm.attempt import VERDICT
 
 FOLDER = f"{submit.FOLDER}/attempts"
 START = re.compile(r"(\d+)-(\d+)")
+ORDER = re.compile(r"(exit|requeue) (\d+)")
+NO_FAILURE = frozenset({0, signals.REQUEUE, signals.INTERRUPTED})
 SHOWN = 5
 
 
@@ -25,11 +29,31 @@ def attempts(run: Path, *, said: Said, told: Collection[str] = ()) -> Iterator[s
         yield f"and {len(found) - SHOWN} more"
 
 
-def last(run: Path, *, said: Said) -> str:
-    """What was decided at the end of the newest start, "" before."""
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What was decided at the end of a start of `job`: when (since 1970), why, whether it ends, and by a failure."""
+
+    job: str
+    time: float
+    why: str
+    ends: bool
+    failed: bool
+
+
+def last(run: Path, *, said: Said) -> Settled | None:
+    """What was decided at the end of the newest start; None before, and where it cannot be read."""
     found = starts(run)
-    verdict = files.text_of(found[0] / VERDICT, said=said) if found else None
-    return decided(verdict) if verdict else ""
+    text = files.text_of(found[0] / VERDICT, said=said) if found else None
+    if not text or (order := ORDER.match(text)) is None:
+        return None
+    ends, code = order[1] == "exit", int(order[2])
+    return Settled(
+        job=found[0].name.partition("-")[0],
+        time=(found[0] / VERDICT).stat().st_mtime,
+        why=decided(text),
+        ends=ends,
+        failed=ends and code not in NO_FAILURE,
+    )
 
 
 def starts(run: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import yaml
 
 from dit_video import saves
 from dit_video.runs import attempts, files, lock, sign
+from dit_video.runs.attempts import Settled
 from dit_video.runs.files import Rows, Said
 from dit_video.runs.find import JOBS
 from dit_video.runs.lock import Lock
@@ -25,7 +26,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Record:
     """What the files of a run say; `seen` is when the newest of them was written, `said` what could not be read.
 
-    `jobs` are SLURM's numbers in the order of submission, `verdict` what followed the end of the last one that ended;
+    `jobs` are SLURM's numbers in the order of submission, `verdict` what followed the end of its newest start;
     `samples` is the length of the run, None where nobody knows.
     """
 
@@ -40,7 +41,7 @@ class Record:
     rows: Rows
     restarts: Sequence[dict[str, Any]]
     submitted: Sequence[dict[str, Any]]
-    verdict: str
+    verdict: Settled | None
     said: Sequence[str]
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from dit_video.runs import sign, text
@@ -128,7 +129,15 @@ def failed_since(record: Record, job: Job | None) -> bool:
     """Whether a job was to go on with a run that had said how it ended, and failed before it trained."""
     own = record.sign.ended if record.sign is not None else None
     began = job.started or job.ended if job is not None and job.state in FAILED else None
+    if job is None and record.verdict is not None and record.verdict.failed:  # SLURM has forgotten it
+        began = submitted(record, record.verdict.job)
     return own is not None and began is not None and began.timestamp() > own.time
+
+
+def submitted(record: Record, job: str) -> datetime | None:
+    """When a job was submitted; None where that is not written down."""
+    said = next((row.get("time") for row in record.submitted if row.get("job") == job), None)
+    return datetime.fromisoformat(said) if isinstance(said, str) else None
 
 
 def ended(record: Record, job: Job | None) -> State:
@@ -141,17 +150,31 @@ def ended(record: Record, job: Job | None) -> State:
     if last and not last.get("restarted") and moment(last) >= record.began:
         refusal = f"; not started again: {last['refusal']}" if last.get("refusal") else ""
         return State(word="failed", why=f"{cause(record)}{refusal}")
+    if job is None and (found := settled(record)) is not None:
+        return found
     if own is not None and (past or job is None or job.started is None or own.time >= job.started.timestamp()):
         why = {"stopped": "it was stopped by a signal, and saved", "interrupted": "it was interrupted"}
         return State(word="failed" if own.how == "failed" else "stopped", why=why.get(own.how, own.text))
     if job is not None and not past:
-        why_not = record.verdict or f"job {job.id} ended: {job.state}, exit code {job.code}"
+        ends = f"job {job.id} ended: {job.state}, exit code {job.code}"
+        why_not = record.verdict.why if record.verdict is not None else ends
         return State(word="failed" if job.state in FAILED else "stopped", why=why_not)
     if record.sign is None and not record.rows.steps and not record.checkpoints:
         return State(word="stopped", why="it has not trained yet")
     where = f" on {record.sign.host}" if record.sign is not None else ""
     before = f" after {cause(record)}" if last and moment(last) >= record.began else ""
     return State(word="stopped", why=f"it ended{where} without a word, as one that was killed{before}")
+
+
+def settled(record: Record) -> State | None:
+    """A run whose job SLURM has forgotten, by what was decided at its end; None where it went on without it since."""
+    found = record.verdict
+    if found is None or found.time < record.began:
+        return None
+    if not found.ends:
+        why = f"{found.why}, but SLURM no longer knows job {found.job}, as one that was cancelled"
+        return State(word="stopped", why=why)
+    return State(word="failed", why=found.why) if found.failed else None
 
 
 def cause(record: Record) -> str:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dit_video.runs import attempts
 from dit_video.slurm import attempt
 from dit_video.slurm.settle import Verdict
@@ -34,11 +36,26 @@ def test_the_newest_start_comes_first_with_what_settle_has_decided(tmp_path: Pat
 
 
 def test_the_last_decision_is_that_of_the_newest_start(tmp_path: Path) -> None:
-    assert attempts.last(tmp_path, said=[].append) == ""
+    assert attempts.last(tmp_path, said=[].append) is None
     start(tmp_path, "9-0", Verdict("exit", 2, why="error: no such key").text)
-    assert attempts.last(tmp_path, said=[].append) == "error: no such key"
+    found = attempts.last(tmp_path, said=[].append)
+    assert found is not None
+    assert (found.job, found.why, found.ends, found.failed) == ("9", "error: no such key", True, True)
     start(tmp_path, "9-1", None)
-    assert attempts.last(tmp_path, said=[].append) == ""
+    assert attempts.last(tmp_path, said=[].append) is None
+
+
+@pytest.mark.parametrize(
+    ("then", "code", "ends", "failed"),
+    [("exit", 0, True, False), ("exit", 130, True, False), ("exit", 75, True, False), ("requeue", 137, False, False)],
+)
+def test_only_a_failure_that_ends_the_job_is_one(
+    tmp_path: Path, then: str, code: int, ends: bool, failed: bool
+) -> None:
+    start(tmp_path, "9-0", Verdict(then, code, 30, "node2", why="of that").text)
+    found = attempts.last(tmp_path, said=[].append)
+    assert found is not None
+    assert (found.ends, found.failed) == (ends, failed)
 
 
 def test_many_starts_are_counted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -178,6 +179,29 @@ def test_a_done_run_whose_next_job_failed_before_it_trained_is_failed(make: Make
     assert (found.word, found.why) == ("failed", "job 12 ended: FAILED, exit code 1")
     assert judged(folder, job("CANCELLED")).word == "done"
     assert judged(make("b", how="done", more=own | {"job": "12", "began": time.time()}), job("FAILED")).word == "done"
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "word", "why"),
+    [
+        ("stopped", "exit 2\nerror: no such key\n", "failed", "error: no such key"),
+        ("done", "exit 2\nerror: no such key\n", "failed", "error: no such key"),
+        ("stopped", "requeue 75 0\nstopped\n", "stopped", "stopped, but SLURM no longer knows job 12, as one that was"),
+        ("stopped", "exit 130\nstopped by a signal\n", "stopped", "it was stopped by a signal, and saved"),
+    ],
+)
+def test_what_slurm_has_forgotten_is_as_it_was_settled(make: Make, how: str, verdict: str, word: str, why: str) -> None:
+    folder = make(how=how, more={"job": "11", "began": time.time() - 1000}, saved=5)
+    start = folder / "slurm/attempts/12-0"
+    start.mkdir(parents=True)
+    (start / "verdict").write_text(verdict)
+    now = datetime.now().astimezone().isoformat()
+    (folder / "slurm/jobs.jsonl").write_text(json.dumps({"job": "12", "time": now}) + "\n")
+    found = judged(folder)
+    assert (found.word, found.why[: len(why)]) == (word, why)
+    make(how="stopped")  # it went on without SLURM
+    os.utime(start / "verdict", (time.time() - 500,) * 2)
+    assert (judged(folder).word, judged(folder).why) == ("stopped", "it was stopped by a signal, and saved")
 
 
 def test_a_cancelled_job_is_cancelled_though_its_ranks_have_saved(make: Make) -> None:
