@@ -57,6 +57,7 @@ def conclude(trainer: Any, *, code: int, cfg: DictConfig) -> None:
     samples, folder = cfg.run.samples, Path(cfg.run.dir)
     seen = next((item.saved for item in trainer.callbacks if isinstance(item, Checkpoint)), samples)
     how = "done" if seen >= samples else f"ended by a setting of trainer.* at {seen} of {samples} samples"
-    how = "stopped by a signal; the same command goes on" if code else how
+    follows = "goes on" if (folder / "checkpoints").exists() else "begins anew"
+    how = f"stopped by a signal; the same command {follows}" if code else how
     made = [str(path) for path in (folder / "checkpoints", folder / "metrics.csv") if path.exists()]
-    log.say(f"{cfg.run.name} {how}: {', '.join(made)}")
+    log.say(f"{cfg.run.name} {how}: {', '.join(made) or 'nothing is saved'}")
