@@ -21,6 +21,14 @@ PLAIN = {  # what this shell may have set otherwise
     "SLURM_BITSTR_LEN": "0",  # the numbers of an array's waiting elements are not cut off
     "SLURM_TIME_FORMAT": "standard",
 }
+HOLDING = {  # of sbatch's variables, which win over the script: those that a shell has for what no script says
+    "SBATCH_ACCOUNT": "--account",
+    "SBATCH_PARTITION": "--partition",
+    "SBATCH_QOS": "--qos",
+    "SBATCH_RESERVATION": "--reservation",
+    "SBATCH_CONSTRAINT": "--constraint",
+    "SBATCH_TIMELIMIT": "--time",
+}
 FIELD = re.compile(r"([A-Z][A-Za-z:/]*)=(.*?)(?=\s+[A-Z][A-Za-z:/]*=|\s*$)")
 ENDED = frozenset(
     {
@@ -80,8 +88,12 @@ class Partition:
 
 
 def submit(script: Path, *options: str) -> str:
-    """Hand `script` to sbatch with `options`; the id of the job."""
-    return run(["sbatch", "--parsable", *options, str(script)]).strip().splitlines()[-1].partition(";")[0]
+    """Hand `script` to sbatch with `options`; the id of the job. What the script says holds, whatever the shell has."""
+    said = script.read_text(encoding="utf-8")
+    names = [name for name in os.environ if name.startswith("SBATCH_")]
+    dropped = [name for name in names if name not in HOLDING or f"\n#SBATCH {HOLDING[name]}=" in said]
+    done = run(["sbatch", "--parsable", *options, str(script)], without=dropped)
+    return done.strip().splitlines()[-1].partition(";")[0]
 
 
 def jobs(ids: Collection[str] | None = None, *, seconds: float = SECONDS) -> list[Job]:
@@ -104,10 +116,11 @@ def jobs(ids: Collection[str] | None = None, *, seconds: float = SECONDS) -> lis
 
 def made_of(scripts: Collection[Path]) -> list[Job]:
     """The jobs, of all that SLURM remembers and that are not over, that were made of one of these scripts."""
-    commands = tuple(str(path) for path in scripts)
-    text = run(["scontrol", "show", "job", "--oneliner"])
-    found = [parse(line) for line in text.splitlines() if line.partition(" Command=")[2].startswith(commands)]
-    return [job for job in found if job.script in scripts and not job.over]
+    names, wanted = {f"/{path.name}" for path in scripts}, {path.resolve() for path in scripts}
+    lines = run(["scontrol", "show", "job", "--oneliner"]).splitlines()
+    # read are the lines of such names alone: a cluster has thousands of jobs
+    found = [parse(line) for line in lines if any(name in line.partition(" Command=")[2] for name in names)]
+    return [job for job in found if not job.over and job.script is not None and job.script.resolve() in wanted]
 
 
 def job(id: str) -> Job | None:  # noqa: A002 - that is what it is
@@ -185,12 +198,11 @@ def parse(line: str) -> Job:
     )
 
 
-def run(command: Sequence[str], *, seconds: float = SECONDS) -> str:
-    """What a command of SLURM says; ClusterError with its reason where it fails, is not there, or does not answer."""
+def run(command: Sequence[str], *, seconds: float = SECONDS, without: Collection[str] = ()) -> str:
+    """What a command says, `without` some variables; ClusterError where it fails, is not there, or does not answer."""
+    environment = {name: value for name, value in os.environ.items() if name not in without} | PLAIN
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=False, env=os.environ | PLAIN
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=environment)
     except FileNotFoundError:
         raise ClusterError(
             f"there is no {command[0]} here; run this where SLURM is installed, a login node, or leave run.submit out"
@@ -210,7 +222,8 @@ def run(command: Sequence[str], *, seconds: float = SECONDS) -> str:
 def _last(said: str | bytes | None) -> str:
     """What a command complained of last, to stand behind a sentence."""
     text = said.decode(errors="replace") if isinstance(said, bytes) else said or ""
-    lines = [re.sub(r"^(\w+: )?(error|fatal): ", "", line) for line in text.strip().splitlines()]
+    told = [line for line in text.strip().splitlines() if not line.startswith('Try "')]  # sbatch --help
+    lines = [re.sub(r"^(sbatch: )?((\w+: )?(error|fatal): )?", "", line) for line in told]
     return f": {lines[-1]}" if lines else ""
 
 

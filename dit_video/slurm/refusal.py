@@ -14,6 +14,8 @@ NEVER = re.compile(
     r"Partition(Time|Node)Limit|PartitionConfig|BadConstraints|can't use this partition|Invalid(Account|QOS)|PerJob"
 )
 SAID = (  # what SLURM says, and the keys that mend it
+    (r"(unrecognized|invalid|ambiguous) option|option .* (requires|doesn't allow)", ("options",)),
+    (r"signal", ("grace",)),
     (r"partition name|Invalid partition", ("partition",)),
     (r"account", ("account", "partition")),
     (r"time limit|--time|WallDuration", ("time",)),

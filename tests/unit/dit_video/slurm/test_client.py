@@ -29,12 +29,29 @@ def test_a_line_is_a_job(task: str, number: str) -> None:
     assert client.parse(LINE.format(task=task, state="CANCELLED", reason="None")).over
 
 
-def test_what_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClusterError, match=r"has not answered sleep for 0\.1 s"):
         client.run(["sleep", "9"], seconds=0.1)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ClusterError, match="there is no sbatch here"):
-        client.submit(Path("a"))
+        client.submit(script(tmp_path, "true"))
+
+
+def test_sbatch_names_the_option_and_the_script_holds_against_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = script(tmp_path, "#SBATCH --partition=main")
+    (tmp_path / "sbatch").write_text(
+        "#!/bin/sh\necho ${SBATCH_OUTPUT}-${SBATCH_PARTITION}-${SBATCH_ACCOUNT}\n[ $# = 2 ] && exit\n"
+        'printf "sbatch: unrecognized option \'$2\'\\nTry \\"sbatch --help\\" for more information\\n" >&2; exit 1\n'
+    )
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("OUTPUT", "PARTITION", "ACCOUNT"):
+        monkeypatch.setenv(f"SBATCH_{name}", name)
+    assert client.submit(path) == "--ACCOUNT"
+    with pytest.raises(ClusterError, match=r"^sbatch failed: unrecognized option '--foo'$"):
+        client.submit(path, "--foo")
 
 
 def test_a_controller_that_is_down_is_one_line(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +104,8 @@ def test_jobs_of_others_are_not_even_read(tmp_path: Path, monkeypatch: pytest.Mo
     parse = client.parse
     monkeypatch.setattr(client, "parse", lambda line: read.append(line) or parse(line))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    for found in (client.jobs(["18", "7"]), client.jobs(["18_3", "7"]), client.made_of({Path("/a b/job.sbatch")})):
+    monkeypatch.setattr(Path, "resolve", lambda path: Path(str(path).replace("/link", "/a b")))
+    for found in (client.jobs(["18", "7"]), client.jobs(["18_3", "7"]), client.made_of({Path("/link/job.sbatch")})):
         assert [job.id for job in found] == ["18_3"]
     assert read == 3 * [LINE.format(**name)]
 

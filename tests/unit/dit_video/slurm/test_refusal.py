@@ -23,6 +23,8 @@ def partitions(monkeypatch: pytest.MonkeyPatch) -> None:
     ("said", "key"),
     [
         ("Invalid partition name specified", r"run\.submit\.partition, one of main \(now run\.submit\.partition=p\)"),
+        ("unrecognized option '--foo'", r"change run\.submit\.options"),
+        ("Invalid --signal specification", r"change run\.submit\.grace \(now run\.submit\.grace=120\)"),
         ("Invalid account or account/partition combination specified", r"change run\.submit\.account"),
         ("Invalid qos specification", r"change run\.submit\.qos"),
         ("Requested time limit is invalid (missing or exceeds some limit)", r"change run\.submit\.time"),
