@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dit_video import log
 from dit_video.errors import ConfigError
-from dit_video.slurm import client, script
+from dit_video.slurm import client, hold, script
 from dit_video.slurm.client import Job
 from dit_video.slurm.script import Size
 from dit_video.slurm.settings import Slurm
-from dit_video.slurm.submit import FOLDER, SCRIPT, TABLE, accepted, check_environment, keep
+from dit_video.slurm.submit import FOLDER, SCRIPT, TABLE, accepted, check_environment, keep, tell
 
 LOGS = "logs"
 ROUNDS = 8  # elements that come one after the other in the place of one, where nothing else is asked for
@@ -69,15 +68,15 @@ class Stage:
         """The script of an array with `elements` of so many `parts`."""
         slurm = self.slurm
         output = Path(str(self.folder / LOGS).replace("%", "%%")) / "%A_%a.out"
-        given = script.options(slurm, name=self.name, log=output, size=ONE)
-        array = f"--array={spelled(elements)}%{slurm.concurrent}"
+        given = [f"--array={spelled(elements)}%{slurm.concurrent}", "--requeue", f"--signal=B:USR1@{slurm.grace}"]
+        given += script.options(slurm, name=self.name, log=output, size=ONE)  # the site's own come last, and win
         srun, python = script.launch(slurm, mounts=[self.dataset.absolute(), *self.mounts], gpus=bool(slurm.gpus))
         path = script.command([str(self.folder / SCRIPT)])
         return script.fill(
             "array",
             {
                 "title": f"{self.name} of {self.dataset}: to run it again by hand, sbatch {path}",
-                "options": script.directives([*given, array, "--requeue", f"--signal=B:USR1@{slurm.grace}"]),
+                "options": script.directives(given),
                 "setup": "\n".join(script.setup(slurm)),
                 "requeues": str(slurm.requeues),
                 "grace": str(slurm.grace),
@@ -93,9 +92,15 @@ def hand_over(stage: Stage, *, dry: bool) -> None:
     """Submit what is missing of a stage and say how to follow it, or only show the script."""
     if dry:
         parts = stage.parts(ELEMENTS)
-        log.say(stage.text(elements(stage.missing, stage, parts=parts) or [0], parts=parts).rstrip("\n"))
+        tell(stage.text(elements(stage.missing, stage, parts=parts) or [0], parts=parts).rstrip("\n"))
         return
     check_environment(stage.slurm)
+    with hold.held(stage.folder, key="dataset"):
+        _hand_over(stage)
+
+
+def _hand_over(stage: Stage) -> None:
+    """Look what is missing and in nobody's hands, and submit it."""
     parts = stage.parts(client.most_elements())
     alive = client.made_of([stage.folder / SCRIPT])
     busy = under_way(alive, rows(stage.folder / TABLE), shards=stage.shards, parts=parts)
@@ -105,15 +110,15 @@ def hand_over(stage: Stage, *, dry: bool) -> None:
         return
     number = submit(stage, wanted, parts=parts)
     shards = sum(shard % parts in set(wanted) for shard in stage.missing)
-    log.say(
+    tell(
         f"job {number}: {stage.name}, {len(wanted)} elements for {shards} of {stage.shards} shards, "
         f"{stage.slurm.concurrent} at a time; script {stage.folder / SCRIPT}"
     )
     logs = script.command([str(stage.folder / LOGS)])
-    log.say(f"  log     tail -F {logs}/{number}_*.out")
-    log.say(f"  state   squeue --array --job {number}")
-    log.say(f"  cancel  scancel {number}, or one element: scancel {number}_{wanted[0]}")
-    log.say("  when it has ended, the same command submits what is still missing, or says that nothing is")
+    tell(f"  log     tail -F {logs}/{number}_*.out")
+    tell(f"  state   squeue --array --job {number}")
+    tell(f"  cancel  scancel {number}, or one element: scancel {number}_{wanted[0]}")
+    tell("  when it has ended, the same command submits what is still missing, or says that nothing is")
 
 
 def elements(missing: Iterable[int], stage: Stage, *, parts: int, alone: bool = True) -> list[int]:
@@ -126,15 +131,15 @@ def say_nothing(stage: Stage, alive: Sequence[Job]) -> None:
     """Why nothing is submitted."""
     if alive:
         numbers = ", ".join(sorted({job.array for job in alive}))
-        log.say(f"{stage.name}: what is missing is queued or runs already (job {numbers}); nothing is submitted")
+        tell(f"{stage.name}: what is missing is queued or runs already (job {numbers}); nothing is submitted")
     else:
-        log.say(f"{stage.name}: all {stage.shards} shards stand -> {stage.dataset}; nothing is submitted")
+        tell(f"{stage.name}: all {stage.shards} shards stand -> {stage.dataset}; nothing is submitted")
 
 
 def submit(stage: Stage, wanted: Sequence[int], *, parts: int) -> str:
     """Write the script, submit it, and keep that; ClusterError where SLURM would refuse it sooner or later."""
     path, text = stage.folder / SCRIPT, stage.text(wanted, parts=parts)
-    number = accepted(path, text, logs=stage.folder / LOGS, slurm=stage.slurm, size=ONE)
+    number = accepted(path, text, logs=stage.folder / LOGS, key="dataset", slurm=stage.slurm, size=ONE)
     keep(path, command=stage.command, job=number, more={"parts": parts, "elements": spelled(wanted)})
     return number
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from dit_video import log, whole
-from dit_video.errors import ClusterError, ConfigError
+from dit_video.errors import ClusterError, ConfigError, UserError
 from dit_video.launch.shared import ATTEMPT
-from dit_video.slurm import client, refusal, script
+from dit_video.slurm import client, hold, refusal, script
 from dit_video.slurm.client import Job
 from dit_video.slurm.script import Size
 from dit_video.slurm.settings import TEXTS, Slurm
@@ -52,13 +53,19 @@ class Request:
         """The script."""
         return (self.folder / SCRIPT).absolute()
 
+    @property
+    def key(self) -> str:
+        """The setting that says where it works."""
+        return "run.dir" if self.template == "train" else "out"
+
     def text(self) -> str:
         """What the script says."""
         slurm, size = self.slurm, self.size
         log = Path(str(self.folder.absolute()).replace("%", "%%")) / "%j.out"
-        given = [*script.options(slurm, name=self.name, log=log, size=size), "--requeue"]
+        given = ["--requeue"]
         if self.template == "train":  # what samples does not listen
             given.append(script.signal(slurm))
+        given += script.options(slurm, name=self.name, log=log, size=size)  # the site's own come last, and win
         mounts = [self.work.absolute() if self.template == "train" else self.work.absolute().parent]
         srun, python = script.launch(slurm, mounts=mounts, gpus=bool(slurm.gpus or size.gpus))
         return script.fill(
@@ -142,17 +149,26 @@ def hand_over(requests: Sequence[Request]) -> None:
                 "submit one of them apart, with a run.dir of its own"
             )
     if any(request.dry for request in requests):
-        log.say("\n".join(request.text() for request in requests).rstrip("\n"))
+        tell("\n".join(request.text() for request in requests).rstrip("\n"))
         return
     for request in requests:
         check_environment(request.slurm)
-    known = {job.script: job for job in client.made_of({request.path for request in requests})}
+    with ExitStack() as stack:
+        for request in sorted(requests, key=lambda request: request.path):
+            stack.enter_context(hold.held(request.path.parent, key=request.key))
+        _hand_over(requests)
+
+
+def _hand_over(requests: Sequence[Request]) -> None:
+    """Look which of them are jobs already, and submit the others."""
+    alive = client.made_of({request.path for request in requests})
+    known = {job.script.resolve(): job for job in alive if job.script is not None}
     for at, request in enumerate(requests):
-        if (job := known.get(request.path)) is not None:
+        if (job := known.get(request.path.resolve())) is not None:
             said = f"{request.work} is job {job.id} already ({job.state.lower()}); `scancel {job.id}` ends that"
             if len(requests) == 1:
                 raise ConfigError(said)
-            log.say(said)
+            tell(said)
             continue
         try:
             number = submit(request)
@@ -164,37 +180,48 @@ def hand_over(requests: Sequence[Request]) -> None:
             ) from None
         where = f"{script.nodes(request.size)} node(s), {request.size.tasks} rank(s) each"
         if len(requests) > 1:
-            log.say(f"job {number}: {request.name}, {where}; log {request.folder / f'{number}.out'}")
+            tell(f"job {number}: {request.name}, {where}; log {request.folder / f'{number}.out'}")
             continue
-        log.say(f"job {number}: {request.name}, {where}; script {request.folder / SCRIPT}")
-        log.say(f"  log     tail -F {script.command([str(request.folder / f'{number}.out')])}")
-        log.say(f"  state   {request.look.replace('JOB', number)}")
-        log.say(f"  cancel  scancel {number}")
+        tell(f"job {number}: {request.name}, {where}; script {request.folder / SCRIPT}")
+        tell(f"  log     tail -F {script.command([str(request.folder / f'{number}.out')])}")
+        tell(f"  state   {request.look.replace('JOB', number)}")
+        tell(f"  cancel  scancel {number}")
+
+
+def tell(text: str) -> None:
+    """Say it, if anyone listens: what is to be submitted is, also where only the first line is read (`| head -1`)."""
+    try:
+        log.say(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def submit(request: Request) -> str:
     """Write the script, submit it, and keep that; ClusterError where SLURM would refuse it sooner or later."""
-    number = accepted(request.path, request.text(), logs=request.folder, slurm=request.slurm, size=request.size)
+    folder, slurm = request.folder, request.slurm
+    number = accepted(request.path, request.text(), logs=folder, key=request.key, slurm=slurm, size=request.size)
     keep(request.path, command=request.command, job=number)
     return number
 
 
-def accepted(path: Path, text: str, *, logs: Path, slurm: Slurm, size: Size) -> str:
+def accepted(path: Path, text: str, *, logs: Path, key: str, slurm: Slurm, size: Size) -> str:
     """The id of a job with the script `text`, put at `path`, if SLURM takes it and would start it some time.
 
-    Else a ClusterError, and of a first job nothing is left: neither the script nor folders made for it and its `logs`.
+    Else a ClusterError, or a ConfigError where the folder that `key` names cannot be written to, and of a first job
+    nothing is left: neither the script nor folders made for it and its `logs`.
     """
-    made = list(takewhile(lambda folder: not folder.exists(), (logs, *logs.parents)))
-    logs.mkdir(parents=True, exist_ok=True)
-    whole.write(path, text)
+    made = list[Path]()
     try:
+        with hold.writing(logs, key=key):
+            made = hold.missing(logs)
+            logs.mkdir(parents=True, exist_ok=True)
+            whole.write(path, text)
         return _taken(path, slurm=slurm, size=size)
-    except ClusterError:
-        if not path.with_name(TABLE).exists():
-            path.unlink()
-            for folder in made:
-                with suppress(OSError):  # there is something else in it by now
-                    folder.rmdir()
+    except UserError:
+        with suppress(OSError):
+            if not path.with_name(TABLE).exists():
+                path.unlink(missing_ok=True)
+        hold.leave(made)
         raise
 
 

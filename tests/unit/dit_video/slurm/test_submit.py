@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from dit_video.slurm.script import Size
 from dit_video.slurm.settings import Slurm
 
 SAYS = "import os, sys; print('it says', sys.argv[1:], os.environ.get('A')); sys.exit(int(sys.argv[1]))"
+
+
+SHELL = Slurm(signal="shell", options=["--no-requeue"])
 
 
 def request_in(folder: Path, code: int = 0, **settings: object) -> submit.Request:
@@ -71,13 +75,15 @@ def test_a_job_is_not_submitted_twice(slurm: Cluster, tmp_path: Path, capsys: py
         ({"time": "3-0"}, Size(), r"run\.submit\.time=3-0 is over the limit of partition main"),
         ({}, Size(nodes=9), r"trainer\.num_nodes=9 and partition main gives 3"),
         ({}, Size(gpus=3), r"trainer\.devices.*3 GPU\(s\) each"),
+        ({"grace": 99999}, Size(), r"change run\.submit\.grace \(now"),
+        ({"options": ["--foo"]}, Size(), r"'--foo'; change run\.submit\.options"),
         ({"constraint": "h100"}, Size(), r"change run\.submit\.constraint"),
     ],
 )
 def test_what_slurm_would_not_run_is_told_and_taken_back(
-    slurm: Cluster, tmp_path: Path, settings: dict[str, str], size: Size, said: str
+    slurm: Cluster, tmp_path: Path, settings: dict[str, object], size: Size, said: str
 ) -> None:
-    request = replace(request_in(tmp_path, **settings), size=size)
+    request = replace(request_in(tmp_path, **settings), size=size, template="train")
     with pytest.raises(ClusterError, match=said) as caught:
         submit.hand_over([request])
     assert "\n" not in str(caught.value)
@@ -135,14 +141,26 @@ def test_the_size_follows_the_trainer() -> None:
 
 
 def test_a_training_has_its_scripts_in_its_folder(tmp_path: Path) -> None:
-    run = Run(name="a", dir=str(tmp_path / "r% s"), seed=0, samples=1, every_samples=1, submit=Slurm(signal="shell"))
+    run = Run(name="a", dir=str(tmp_path / "r% s"), seed=0, samples=1, every_samples=1, submit=SHELL)
     request = submit.training(run, trainer={"devices": 2, "num_nodes": 2}, command=["train.py", "run.name=a"])
     text = request.text()
     assert request.path == tmp_path / "r% s/slurm/job.sbatch"
     assert f'#SBATCH --output="{tmp_path}/r%% s/slurm/%j.out"' in text
     assert "#SBATCH --signal=B:USR1@120" in text
     assert "#SBATCH --requeue" in text
+    assert text.index("#SBATCH --requeue") < text.index("#SBATCH --no-requeue")  # the last one holds
     assert f"{Path.cwd() / 'train.py'} run.name=a" in text
+
+
+def test_what_nobody_reads_is_no_reason_to_end() -> None:
+    line = "from dit_video.slurm import submit; input(); submit.tell('a'); submit.tell('b')"
+    command, pipe = [sys.executable, "-c", line], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert process.communicate(b"\n")[1] == b""
+    assert process.returncode == 0
 
 
 def test_letters_are_taken_as_they_are_but_null() -> None:
