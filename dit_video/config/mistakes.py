@@ -45,7 +45,10 @@ def mistake(error: BaseException) -> BaseException | None:
             return item
     for item in found:
         if isinstance(item, OSError) and item.errno in DISK:
-            return UserError(f"{item.strerror}; free some room, then the same command goes on")
+            where = f"{item.filename}: " if item.filename else ""
+            if item.errno == errno.EROFS:
+                return UserError(f"{where}{item.strerror}; choose a folder that can be written to")
+            return UserError(f"{where}{item.strerror}; free some room, then the same command goes on")
     config = [item for item in found if type(item).__module__.split(".")[0] in {"hydra", "omegaconf"}]
     calls = [item for item in config if type(item).__name__ == "InstantiationException"]
     return config[0] if config and not calls else None

@@ -20,6 +20,13 @@ from dit_video.slurm.settings import Slurm
 SAYS = "import os, sys; print('it says', sys.argv[1:], os.environ.get('A')); sys.exit(int(sys.argv[1]))"
 
 
+SUBMITS = """
+import sys
+from pathlib import Path
+from dit_video.slurm import settings, submit
+given = settings.Slurm(options=["--hold"])
+submit.hand_over([submit.sampling(given, work=Path(sys.argv[1]), device="cpu", command=["a.py"], dry=False)])
+"""
 SHELL = Slurm(signal="shell", options=["--no-requeue"])
 
 
@@ -66,6 +73,17 @@ def test_a_job_is_not_submitted_twice(slurm: Cluster, tmp_path: Path, capsys: py
     assert f"is job {number} already" in said
     client.cancel(number)
     slurm.wait(json.loads((request_in(other).folder / submit.TABLE).read_text(encoding="utf-8"))["job"], 60)
+
+
+def test_of_three_at_once_one_is_submitted(slurm: Cluster, tmp_path: Path) -> None:
+    command, pipe = [sys.executable, "-c", SUBMITS, str(tmp_path / "a.mp4")], subprocess.PIPE
+    started = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    said = [process.communicate() for process in started]
+    jobs = client.made_of({tmp_path / "a.slurm/job.sbatch"})
+    for job in jobs:
+        client.cancel(job.id)
+    assert len(jobs) == 1, said
+    assert sorted(process.returncode for process in started) == [0, 1, 1], said
 
 
 @pytest.mark.parametrize(
