@@ -144,7 +144,8 @@ import os, subprocess, sys, time
 part, start = sys.argv[-1], int(os.environ.get("SLURM_RESTART_COUNT", 0))
 if part == "part=2/4": sys.exit(2)
 if part == "part=3/4" and not start:  # as SLURM does before the time is over
-    subprocess.run(["scancel", "--batch", "--signal=USR1", os.environ["SLURM_JOB_ID"]])
+    own = os.environ["SLURM_ARRAY_JOB_ID"] + "_3"  # the job's number alone may be that of the whole array
+    subprocess.run(["scancel", "--batch", "--signal=USR1", own])
     time.sleep(600)
 if part == "part=1/4" or not start: os.kill(os.getpid(), 9)
 """
