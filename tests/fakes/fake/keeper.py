@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 HOSTS = Path("/etc/hosts")
+NETS = [f"10.211.{number}" for number in range(1, 255)]  # of clusters with links, one each
 ENTER = 'hostname "$1"; mount --bind "$2" /etc/hosts; mount --bind "$3" /etc/resolv.conf; shift 3; exec "$@"'
 
 
@@ -147,7 +148,7 @@ def link(folder: Path) -> str:
 
 def wire(bridge: str, *, nodes: int) -> list[str]:
     """A network namespace a node, each linked to a bridge; returns the bridge's address, then the nodes'."""
-    net = f"10.211.{random.SystemRandom().randrange(1, 255)}"
+    net = random.SystemRandom().choice([net for net in NETS if f" {net}." not in ip("-4 -brief address")])
     ip(f"link add {bridge} type bridge", f"addr add {net}.1/24 dev {bridge}", f"link set {bridge} up")
     addresses = [f"{net}.{10 + number}" for number in range(1, nodes + 1)]
     for number, address in enumerate(addresses, start=1):
@@ -172,13 +173,15 @@ def unwire(bridge: str, *, nodes: int) -> None:
             ip(f"link del {own}")
 
 
-def ip(*commands: str, inside: str = "") -> None:
-    """Commands of iproute2, `inside` a namespace; AssertionError where one fails."""
-    tool = shutil.which("ip", path=search())
+def ip(*commands: str, inside: str = "") -> str:
+    """What commands of iproute2 say, `inside` a namespace; AssertionError where one fails."""
+    tool, said = shutil.which("ip", path=search()), []
     for command in commands:
         given = [str(tool), *(["-n", inside] if inside else []), *command.split()]
         done = subprocess.run(given, capture_output=True, text=True, check=False)
         assert not done.returncode, f"ip {command}: {done.stderr}"
+        said.append(done.stdout)
+    return "".join(said)
 
 
 def entry(folder: Path, *, mode: str, node: int) -> list[str]:
