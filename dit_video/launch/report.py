@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from dit_video import whole
 from dit_video.config import mistakes
 from dit_video.errors import NodeError
 from dit_video.launch import heartbeat
@@ -55,10 +56,7 @@ def write(error: BaseException) -> None:
     heart = heartbeat.own()
     if heart is None or not isinstance(error, Exception) or record_file(heart.folder, heart.rank).exists():
         return
-    path = record_file(heart.folder, heart.rank)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(of(error, rank=heart.rank))), encoding="utf-8")
-    part.replace(path)
+    whole.write(record_file(heart.folder, heart.rank), json.dumps(asdict(of(error, rank=heart.rank))))
     heart.mark("failed")
 
 

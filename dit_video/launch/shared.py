@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dit_video import whole
 from dit_video.config.mistakes import USER_ERROR
 from dit_video.launch import report
 from dit_video.launch.cause import Cause
@@ -108,9 +109,7 @@ class Shared:
                 self.attempt.mkdir(parents=True, exist_ok=True)
                 for rank, text in (pages or {}).items():
                     (self.attempt / f"rank-{rank}.txt").write_text(text, encoding="utf-8")
-                part = self.attempt / f".rank-{item.rank}.part"
-                part.write_text(json.dumps(asdict(item)), encoding="utf-8")
-                part.replace(self.attempt / f"rank-{item.rank}.json")
+                whole.write(self.attempt / f"rank-{item.rank}.json", json.dumps(asdict(item)))
 
 
 def node() -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dit_video import log
+from dit_video import log, whole
 from dit_video.config.mistakes import INTERRUPTED, USER_ERROR
 from dit_video.launch import restarts, shared
 from dit_video.launch.cause import Cause, Kind
@@ -65,9 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     folder = Path(os.environ[shared.ATTEMPT])
     verdict = settle(attempt.read(folder), run=given.run, code=given.code, job=dict(FIELD.findall(given.job)))
-    part = folder / f".{attempt.VERDICT}"
-    part.write_text(verdict.text, encoding="utf-8")
-    part.replace(folder / attempt.VERDICT)
+    whole.write(folder / attempt.VERDICT, verdict.text)
     log.say(f"== {verdict.why}")
 
 
